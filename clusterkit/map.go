@@ -1,0 +1,85 @@
+package clusterkit
+
+// Config is what the nodes of a cluster agree on. It is fixed when the
+// cluster is bootstrapped and replicated with the map.
+type Config struct {
+	// ClusterName names the cluster; a node that was given another name is
+	// refused at join. Default "clusterkit".
+	ClusterName string `json:"cluster_name"`
+	// PartitionCount is the number of partitions, 1 to 16384. It can never be
+	// changed afterwards. Default 16.
+	PartitionCount int `json:"partition_count"`
+	// ReplicationFactor is the wanted number of copies of each partition, the
+	// primary's included. With fewer nodes there are fewer copies, until
+	// nodes arrive. Default 3.
+	ReplicationFactor int `json:"replication_factor"`
+	// MinInSync is the number of in-sync copies below which a partition takes
+	// no writes. Default min(2, ReplicationFactor).
+	MinInSync int `json:"min_in_sync"`
+	// Hash names the function from key to partition: [HashXX64] (the default)
+	// or [HashCRC16Slots].
+	Hash string `json:"hash"`
+}
+
+// Node is one member of the cluster.
+type Node struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// IP is the reachable HTTP address, host:port.
+	IP       string `json:"ip"`
+	RaftAddr string `json:"raft_addr"`
+	// Store identifies the node's disk. A node that lost its disk comes back
+	// under the same ID with another store, and has none of its old data.
+	Store string `json:"store"`
+	// Incarnation counts the sessions of the node; each process start opens
+	// a new one.
+	Incarnation uint64 `json:"incarnation"`
+	// Alive is true while the session of that incarnation is open.
+	Alive bool `json:"alive"`
+}
+
+// Member is one copy of a partition: the node, the disk it is on, and which
+// assignment of the partition to that node it belongs to. Acknowledgements
+// of another store or of an earlier assignment never count for it.
+type Member struct {
+	Node        string `json:"node"`
+	Store       string `json:"store"`
+	Incarnation uint64 `json:"incarnation"`
+}
+
+// Partition is the control plane's knowledge of one partition.
+type Partition struct {
+	// ID reads "partition-5".
+	ID    string `json:"id"`
+	Index int    `json:"index"`
+	// Epoch counts the primaries: each change of primary raises it by one.
+	Epoch uint64 `json:"epoch"`
+	// Version counts the changes of Members, InSync and Epoch. Every change
+	// is a compare-and-set on Epoch and Version.
+	Version uint64 `json:"version"`
+	// Primary is the ID of the primary's node, "" before the first assignment.
+	Primary string `json:"primary"`
+	// Members are all assigned copies, the primary's included.
+	Members []Member `json:"members"`
+	// InSync are the members that hold every acknowledged write; the others
+	// are learners, or were removed because they fell silent.
+	InSync []Member `json:"in_sync"`
+	// Desired is where the planner wants the copies, its first node being
+	// the wanted primary. Members and InSync converge to it by moves.
+	Desired []string `json:"desired"`
+	// Reason says why the partition last changed.
+	Reason string `json:"reason"`
+}
+
+// Map is an immutable picture of the cluster. It must not be modified; it
+// may be kept and read by any number of goroutines.
+type Map struct {
+	// Version rises with every change of the map.
+	Version     uint64 `json:"version"`
+	ClusterUUID string `json:"cluster_uuid"`
+	Config      Config `json:"config"`
+	// Nodes are sorted by ID.
+	Nodes []Node `json:"nodes"`
+	// Partitions are indexed by Partition.Index.
+	Partitions []Partition `json:"partitions"`
+}

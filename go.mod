@@ -1,0 +1,3 @@
+module github.com/skshohagmiah/clusterkit
+
+go 1.26

@@ -1,0 +1,28 @@
+// Package api is the wire contract between kvnode and its clients: paths,
+// headers, limits and the error taxonomy. It imports the standard library
+// only, so that a client does not pull in the server.
+package api
+
+// Paths of the HTTP API.
+const (
+	// PathKV is followed by the percent-encoded key. Any byte sequence of
+	// 1 to [MaxKeyBytes] bytes is a key; an encoded slash is part of it.
+	PathKV = "/v1/kv/"
+)
+
+// Headers of the HTTP API.
+const (
+	// HeaderVersion carries the version of a value as "epoch.lsn", on the
+	// answers to GET and PUT.
+	HeaderVersion = "Clusterkit-Version"
+	// HeaderNoForward, when present on a request, asks the node to answer 421
+	// with [CodeNotPrimary] rather than to forward. Nodes set it on what they
+	// forward, so that a request makes one hop at most.
+	HeaderNoForward = "Clusterkit-No-Forward"
+)
+
+// Limits, enforced before a body is read into memory.
+const (
+	MaxKeyBytes   = 4 << 10
+	MaxValueBytes = 1<<20 - 1
+)
