@@ -1,0 +1,161 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+// maxErrorBytes bounds the body of an answer that is not a success.
+const maxErrorBytes = 64 << 10
+
+// operation is one call of the client, over all its attempts. Only the
+// goroutine of the call uses it, but for sent.
+type operation struct {
+	write     bool
+	want      want
+	maxAnswer int
+	place     uint64
+	addr      string
+	// sent is set by the connection's write loop when the header of the
+	// current attempt is complete.
+	sent atomic.Bool
+
+	verdict verdict
+	answer  *answer
+	// cause is the last failure that says more than that time is up.
+	cause error
+}
+
+type operationKey struct{}
+
+func (c *Client) read(ctx context.Context, path string, maxAnswer int, want want) (*answer, error) {
+	return c.do(ctx, c.reads, http.MethodGet, path, nil, &operation{want: want, maxAnswer: maxAnswer})
+}
+
+func (c *Client) write(ctx context.Context, method, path string, body []byte, want want) (*answer, error) {
+	return c.do(ctx, c.writes, method, path, body, &operation{write: true, want: want})
+}
+
+func (c *Client) do(ctx context.Context, r retrier, method, path string, body []byte, op *operation) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	op.verdict = again
+	op.place, op.addr = c.endpoints.pick()
+	ctx = context.WithValue(op.trace(ctx), operationKey{}, op)
+
+	var raw any
+	if len(body) > 0 {
+		raw = body
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, method, "http://"+op.addr+path, raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.Do(req); err != nil && op.cause == nil {
+		op.cause = err
+	}
+	return op.result(ctx)
+}
+
+// result puts the last verdict into words.
+func (op *operation) result(ctx context.Context) (*answer, error) {
+	switch op.verdict {
+	case succeeded:
+		return op.answer, nil
+	case refused:
+		return nil, op.cause
+	case unknown:
+		if errors.Is(op.cause, api.ErrOutcomeUnknown) {
+			return nil, op.cause
+		}
+		return nil, fmt.Errorf("%w: %w", api.ErrOutcomeUnknown, op.cause)
+	default:
+		reason := api.Errorf(api.CodeUnavailable, "not executed, no node could serve it in time")
+		if err := ctx.Err(); err != nil && !errors.Is(op.cause, err) {
+			return nil, fmt.Errorf("%w (%w): %w", reason, err, op.cause)
+		}
+		return nil, fmt.Errorf("%w: %w", reason, op.cause)
+	}
+}
+
+// trace returns a context that watches whether an attempt is sent. The
+// transport connects anew by itself only when it has written nothing, or for
+// a read.
+func (op *operation) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { op.sent.Store(false) },
+		WroteHeaders: func() { op.sent.Store(true) },
+	})
+}
+
+// settle judges the attempt that has just ended.
+func (op *operation) settle(resp *http.Response, err error) {
+	a := attempt{write: op.write, want: op.want}
+	if err == nil {
+		a.answer, err = op.receive(resp)
+	}
+	a.sent, a.err = op.sent.Load(), err
+	op.answer = a.answer
+	op.verdict, err = a.judge()
+	if err == nil || op.cause != nil && op.verdict == again && isContextError(err) {
+		return
+	}
+	if op.verdict == refused && a.answer.apiErr != nil {
+		op.cause = err
+		return
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	op.cause = fmt.Errorf("%s: %w", op.addr, err)
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// receive reads the whole answer, because one that breaks off is none, and
+// closes its body.
+func (op *operation) receive(resp *http.Response) (*answer, error) {
+	defer resp.Body.Close()
+	limit := op.maxAnswer
+	if resp.StatusCode != http.StatusOK {
+		limit = maxErrorBytes
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(nil))
+	if len(body) > limit {
+		return nil, fmt.Errorf("the answer is longer than %d bytes", limit)
+	}
+	a := &answer{status: resp.StatusCode, version: resp.Header.Get(api.HeaderVersion), body: body}
+	if resp.StatusCode >= http.StatusBadRequest {
+		a.apiErr = decodeError(body)
+	}
+	return a, nil
+}
+
+// decodeError returns the error in a body, nil if the body is not of that
+// form.
+func decodeError(body []byte) *api.Error {
+	var b api.ErrorBody
+	if err := json.Unmarshal(body, &b); err != nil || b.Error == nil || b.Error.Code == "" {
+		return nil
+	}
+	return b.Error
+}
