@@ -31,6 +31,8 @@ type Node struct {
 	Name string `json:"name"`
 	// IP is the node's HTTP address, host:port.
 	IP string `json:"ip"`
+	// Incarnation counts the sessions of the node; each start opens a new one.
+	Incarnation uint64 `json:"incarnation"`
 	// Alive is true while the node renews its session.
 	Alive bool `json:"alive"`
 }

@@ -1,0 +1,207 @@
+// Package localcluster runs a cluster of real kvnode processes on the loopback
+// interface: for end-to-end tests, for the demonstration, and to play with.
+//
+// It ends only processes that it started, and on Linux they die with it.
+package localcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+)
+
+// Options describes a cluster to be started.
+type Options struct {
+	// Binary is the path of kvnode.
+	Binary string
+	// Nodes is their number. Default 3.
+	Nodes int
+	// Dir receives a data directory and a log file for each node. It is made
+	// if missing, and never removed.
+	Dir string
+	// Env is added to the environment of every node, as NAME=value. They
+	// inherit nothing.
+	Env []string
+	// Log is told what happens to the processes. Default: silent.
+	Log *slog.Logger
+}
+
+// Cluster is a set of nodes, numbered from 0; node 0 is the one that
+// bootstraps. Different nodes may be used concurrently.
+type Cluster struct {
+	nodes   []*Node
+	options Options
+	client  *client.Client
+	close   sync.Once
+}
+
+const (
+	startAttempts = 3
+	statusTimeout = 2 * time.Second
+)
+
+// Start starts all nodes of a new cluster, node 0 first. It does not wait for
+// them to be ready. The caller must Close the cluster.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	for attempt := 1; ; attempt++ {
+		c, err := New(o)
+		if err != nil {
+			return nil, err
+		}
+		if err = c.startAll(ctx); err == nil {
+			return c, nil
+		}
+		c.Close()
+		if attempt == startAttempts || !errors.Is(err, errPortTaken) {
+			return nil, err
+		}
+	}
+}
+
+// New prepares a cluster without starting a node: their addresses are chosen
+// and kept from others until they start.
+func New(o Options) (*Cluster, error) {
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := os.Stat(o.Binary); err != nil {
+		return nil, fmt.Errorf("kvnode binary: %w", err)
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o.Dir = dir
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	held, err := holdPorts(2 * o.Nodes)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{options: o}
+	for i := range o.Nodes {
+		c.nodes = append(c.nodes, newNode(i, o, held[2*i], held[2*i+1]))
+	}
+	for i, n := range c.nodes {
+		n.env = append(n.identity(), "JOIN_ADDR="+c.nodes[0].HTTPAddr)
+		if i == 0 {
+			n.env = append(n.identity(), "BOOTSTRAP=true")
+		}
+	}
+	c.client, err = client.New(client.Config{Endpoints: c.Endpoints(), Timeout: statusTimeout})
+	return c, err
+}
+
+func (c *Cluster) startAll(ctx context.Context) error {
+	for _, n := range c.nodes {
+		if err := n.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Nodes returns the nodes; the slice must not be changed.
+func (c *Cluster) Nodes() []*Node { return c.nodes }
+
+// Node returns the node of that ID, nil if there is none.
+func (c *Cluster) Node(id string) *Node {
+	for _, n := range c.nodes {
+		if n.ID == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// Endpoints returns the HTTP addresses of all nodes.
+func (c *Cluster) Endpoints() []string {
+	var addrs []string
+	for _, n := range c.nodes {
+		addrs = append(addrs, n.HTTPAddr)
+	}
+	return addrs
+}
+
+// Status returns the cluster as some running node sees it.
+func (c *Cluster) Status(ctx context.Context) (*client.Status, error) { return c.client.Status(ctx) }
+
+// Kill9 ends node i as a power cut would, and waits until its process is gone.
+func (c *Cluster) Kill9(ctx context.Context, i int) error {
+	if err := c.nodes[i].kill(); err != nil {
+		return err
+	}
+	c.remember(ctx, c.nodes[i])
+	return nil
+}
+
+// KillAll ends all nodes at once as a power cut would.
+func (c *Cluster) KillAll(ctx context.Context) error {
+	c.remember(ctx, c.nodes...)
+	return c.each(func(n *Node) error { return n.kill() })
+}
+
+// Stop asks node i to stop and waits for it until ctx ends. Its exit code not
+// being 0 is an error.
+func (c *Cluster) Stop(ctx context.Context, i int) error {
+	if err := c.nodes[i].stop(ctx); err != nil {
+		return err
+	}
+	c.remember(ctx, c.nodes[i])
+	return nil
+}
+
+// StopAll asks all nodes to stop and waits for them until ctx ends.
+func (c *Cluster) StopAll(ctx context.Context) error {
+	return c.each(func(n *Node) error { return n.stop(ctx) })
+}
+
+// Restart starts node i again on its old addresses and data.
+func (c *Cluster) Restart(ctx context.Context, i int) error { return c.nodes[i].Start(ctx) }
+
+// Close kills what still runs and waits for it. Data and logs are kept.
+func (c *Cluster) Close() {
+	c.close.Do(func() {
+		c.each(func(n *Node) error { n.release(); return nil })
+		c.client.Close()
+	})
+}
+
+// each calls do for all running nodes at once.
+func (c *Cluster) each(do func(*Node) error) error {
+	errs := make([]error, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, n := range c.nodes {
+		wg.Go(func() { errs[i] = do(n) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// remember notes the current sessions of nodes, so that a later wait does not
+// take an old picture of the cluster, with the old session still in it, for
+// the return of the node.
+func (c *Cluster) remember(ctx context.Context, nodes ...*Node) {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return
+	}
+	for _, n := range nodes {
+		for _, member := range status.Nodes {
+			if member.ID == n.ID {
+				n.lastIncarnation.Store(member.Incarnation)
+			}
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package localcluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+)
+
+// The test binary is its own kvnode: it is one when it has a NODE_ID.
+func TestMain(m *testing.M) {
+	if id := os.Getenv("NODE_ID"); id != "" {
+		if err := fakeNode(id); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// fakeNode serves a cluster in which everybody is well, and counts its starts
+// in its data directory.
+func fakeNode(id string) error {
+	if os.Getenv("FAKE_BROKEN") == id {
+		return errors.New("RAFT_ADDR: address already in use")
+	}
+	dir := os.Getenv("DATA_DIR")
+	counter := filepath.Join(dir, "starts")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(counter, []byte(strconv.FormatUint(starts(counter)+1, 10)), 0o644); err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/livez", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/cluster", func(w http.ResponseWriter, _ *http.Request) {
+		var nodes []client.Node
+		for i := range 3 {
+			id := fmt.Sprintf("node-%d", i+1)
+			n := starts(filepath.Join(filepath.Dir(dir), id, "starts"))
+			nodes = append(nodes, client.Node{ID: id, Incarnation: n, Alive: n > 0})
+		}
+		json.NewEncoder(w).Encode(map[string]any{"nodes": nodes, "config": map[string]int{"replication_factor": 3}})
+	})
+	mux.HandleFunc("/partitions", func(w http.ResponseWriter, _ *http.Request) {
+		all := []client.Member{{Node: "node-1"}, {Node: "node-2"}, {Node: "node-3"}}
+		json.NewEncoder(w).Encode(map[string]any{
+			"partitions": []client.Partition{{ID: "partition-0", Primary: "node-1", Members: all, InSync: all}},
+		})
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	l, err := net.Listen("tcp", os.Getenv("HTTP_ADDR"))
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: mux}
+	go func() { <-ctx.Done(); srv.Close() }()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func starts(counter string) uint64 {
+	b, _ := os.ReadFile(counter)
+	n, _ := strconv.ParseUint(string(b), 10, 64)
+	return n
+}
+
+func options(t *testing.T, env ...string) Options {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{Binary: binary, Dir: t.TempDir(), Env: env}
+}
+
+func withTimeout(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestLifeOfACluster(t *testing.T) {
+	ctx := withTimeout(t, time.Minute)
+	c, err := Start(ctx, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	must("wait", c.WaitInSync(ctx))
+	killed := c.Node("node-2")
+	must("kill -9", c.Kill9(ctx, 1))
+	if killed.Running() || killed.PID() != 0 || syscall.Kill(c.nodes[0].PID(), 0) != nil {
+		t.Error("kill -9 must end this node and no other")
+	}
+	if err := c.Kill9(ctx, 1); err == nil {
+		t.Error("a dead node can be killed")
+	}
+	must("wait for the others", c.WaitReady(ctx))
+	if err := c.WaitInSync(withTimeout(t, time.Second)); err == nil || !strings.Contains(err.Error(), "node-2") {
+		t.Errorf("in sync without node-2: %v", err)
+	}
+	must("restart", c.Restart(ctx, 1))
+	must("wait for its return", c.WaitInSync(ctx))
+	if err := c.Restart(ctx, 1); err == nil {
+		t.Error("a running node can be started")
+	}
+	must("stop", c.Stop(ctx, 2))
+	must("restart", c.Restart(ctx, 2))
+	must("kill all", c.KillAll(ctx))
+	for i, n := range c.Nodes() {
+		if n.Running() {
+			t.Errorf("%s survived", n.ID)
+		}
+		must("restart", c.Restart(ctx, i))
+	}
+	must("wait", c.WaitInSync(ctx))
+	must("stop all", c.StopAll(ctx))
+	must("restart one", c.Restart(ctx, 0))
+	pid := c.nodes[0].PID()
+	c.Close()
+	c.Close()
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Errorf("process %d outlived Close", pid)
+	}
+}
+
+// The old session of a node that has just been restarted must not be taken
+// for its return.
+func TestOldSessionIsNoReturn(t *testing.T) {
+	n := &Node{ID: "a"}
+	n.lastIncarnation.Store(4)
+	for _, tc := range []struct {
+		node client.Node
+		want bool
+	}{
+		{client.Node{ID: "a", Incarnation: 4, Alive: true}, false},
+		{client.Node{ID: "a", Incarnation: 5, Alive: false}, false},
+		{client.Node{ID: "b", Incarnation: 5, Alive: true}, false},
+		{client.Node{ID: "a", Incarnation: 5, Alive: true}, true},
+	} {
+		if got := sessionOpen(&client.Status{Nodes: []client.Node{tc.node}}, n); got != tc.want {
+			t.Errorf("%+v: %v, want %v", tc.node, got, tc.want)
+		}
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	if _, err := Start(t.Context(), Options{Binary: "/nowhere/kvnode", Dir: t.TempDir()}); err == nil {
+		t.Error("started a binary that does not exist")
+	}
+	_, err := Start(withTimeout(t, time.Minute), options(t, "FAKE_BROKEN=node-2"))
+	if !errors.Is(err, errPortTaken) || !strings.Contains(err.Error(), "node-2") || !strings.Contains(err.Error(), "RAFT_ADDR") {
+		t.Errorf("the error does not name the node and what it said: %v", err)
+	}
+}
+
+func TestHeldPortsAreTaken(t *testing.T) {
+	held, err := holdPorts(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range held {
+		defer l.Close()
+		if other, err := net.Listen("tcp", l.Addr().String()); err == nil {
+			other.Close()
+			t.Errorf("%s is not held", l.Addr())
+		}
+	}
+}

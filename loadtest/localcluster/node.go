@@ -1,0 +1,157 @@
+package localcluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Node is one kvnode process, over all its restarts.
+type Node struct {
+	ID       string
+	HTTPAddr string
+	RaftAddr string
+	DataDir  string
+	// LogFile receives the standard error of all its processes.
+	LogFile string
+
+	name   string
+	binary string
+	env    []string
+	log    *slog.Logger
+	// lastIncarnation is the highest session that is known to have ended.
+	lastIncarnation atomic.Uint64
+
+	mu      sync.Mutex
+	process *process
+	// held keeps the addresses from others until the first start.
+	held []net.Listener
+}
+
+func newNode(i int, o Options, http, raft net.Listener) *Node {
+	id := fmt.Sprintf("node-%d", i+1)
+	return &Node{
+		ID:       id,
+		HTTPAddr: http.Addr().String(),
+		RaftAddr: raft.Addr().String(),
+		DataDir:  filepath.Join(o.Dir, id),
+		LogFile:  filepath.Join(o.Dir, id+".log"),
+		name:     fmt.Sprintf("Server-%d", i+1),
+		binary:   o.Binary,
+		env:      o.Env,
+		log:      o.Log,
+		held:     []net.Listener{http, raft},
+	}
+}
+
+// identity is the node's environment without the way into its cluster.
+func (n *Node) identity() []string {
+	return append([]string{
+		"NODE_ID=" + n.ID,
+		"NODE_NAME=" + n.name,
+		"HTTP_ADDR=" + n.HTTPAddr,
+		"RAFT_ADDR=" + n.RaftAddr,
+		"DATA_DIR=" + n.DataDir,
+	}, n.env...)
+}
+
+// Start starts the node's process and returns when it answers at its HTTP
+// address, which it does before it is ready to serve.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	if n.process.running() {
+		n.mu.Unlock()
+		return fmt.Errorf("%s is running already", n.ID)
+	}
+	n.letGo()
+	p, err := startProcess(n.binary, n.env, n.LogFile)
+	n.process = p
+	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", n.ID, err)
+	}
+	n.log.Info("started", "node", n.ID, "pid", p.pid())
+	return p.untilLive(ctx, n)
+}
+
+// PID returns the process ID of a running node, else 0.
+func (n *Node) PID() int {
+	if p := n.current(); p.running() {
+		return p.pid()
+	}
+	return 0
+}
+
+// Running reports whether the node's process runs.
+func (n *Node) Running() bool { return n.current().running() }
+
+func (n *Node) current() *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process
+}
+
+func (n *Node) kill() error {
+	p := n.current()
+	if !p.running() {
+		return fmt.Errorf("kill %s: it is not running", n.ID)
+	}
+	p.signal(syscall.SIGKILL)
+	<-p.done
+	n.log.Info("killed", "node", n.ID, "pid", p.pid())
+	return nil
+}
+
+func (n *Node) stop(ctx context.Context) error {
+	p := n.current()
+	if !p.running() {
+		return nil
+	}
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return fmt.Errorf("stop %s: still running: %w", n.ID, ctx.Err())
+	}
+	if code := p.exitCode(); code != 0 {
+		return fmt.Errorf("stop %s: exit code %d; the end of %s:\n%s", n.ID, code, n.LogFile, tail(n.LogFile))
+	}
+	n.log.Info("stopped", "node", n.ID)
+	return nil
+}
+
+// release ends the node for good.
+func (n *Node) release() {
+	if p := n.current(); p.running() {
+		p.signal(syscall.SIGKILL)
+		<-p.done
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.letGo()
+}
+
+// letGo frees the addresses for the process. Call it with mu held.
+func (n *Node) letGo() {
+	for _, l := range n.held {
+		l.Close()
+	}
+	n.held = nil
+}
+
+const tailBytes = 2 << 10
+
+// tail returns the end of a log file.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b[max(0, len(b)-tailBytes):])
+}

@@ -1,0 +1,84 @@
+package localcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+)
+
+// goal is a state of the cluster that can be waited for.
+type goal struct {
+	name string
+	// everyone is true if nodes that do not run stand in its way.
+	everyone bool
+	reached  func(client.Health) bool
+}
+
+var (
+	ready  = goal{name: "ready", reached: func(h client.Health) bool { return h != client.Unavailable }}
+	inSync = goal{name: "in sync", everyone: true, reached: func(h client.Health) bool { return h == client.Healthy }}
+)
+
+// WaitReady waits until every running node says that it is ready and every
+// partition has a living primary and copies enough for writes.
+func (c *Cluster) WaitReady(ctx context.Context) error { return c.wait(ctx, ready) }
+
+// WaitInSync waits until all nodes run and are ready, and every partition has
+// all its copies in sync.
+func (c *Cluster) WaitInSync(ctx context.Context) error { return c.wait(ctx, inSync) }
+
+func (c *Cluster) wait(ctx context.Context, g goal) error {
+	for {
+		missing := c.missing(ctx, g)
+		if missing == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cluster not %s: %w (%w)", g.name, missing, ctx.Err())
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// missing says what still lacks, nil when the goal is reached.
+func (c *Cluster) missing(ctx context.Context, g goal) error {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		switch {
+		case n.Running():
+			if err := probe(ctx, n.HTTPAddr, "/readyz"); err != nil {
+				return err
+			}
+			if !sessionOpen(status, n) {
+				return fmt.Errorf("%s has not opened its session", n.ID)
+			}
+		case g.everyone:
+			return fmt.Errorf("%s is not running; its log: %s", n.ID, n.LogFile)
+		}
+	}
+	if len(status.Partitions) == 0 {
+		return errors.New("no partition has been assigned")
+	}
+	for _, p := range status.Partitions {
+		if h := status.Health(p); !g.reached(h) {
+			return fmt.Errorf("%s is %s", p.ID, h)
+		}
+	}
+	return nil
+}
+
+func sessionOpen(status *client.Status, n *Node) bool {
+	for _, member := range status.Nodes {
+		if member.ID == n.ID {
+			return member.Alive && member.Incarnation > n.lastIncarnation.Load()
+		}
+	}
+	return false
+}
