@@ -2,6 +2,7 @@ package placement_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit/placement"
@@ -18,9 +19,26 @@ func request(nodes, partitions, zones int) placement.Request {
 	return req
 }
 
+// randomRows assigns partitions without regard to levels or zones, to the
+// first tenth of the nodes more often than to the others.
+func randomRows(nodes, partitions int) [][]string {
+	random := rand.New(rand.NewPCG(1, 2))
+	rows := make([][]string, partitions)
+	for p := range rows {
+		for range 3 {
+			from := nodes
+			if random.IntN(2) == 0 {
+				from = nodes / 10
+			}
+			rows[p] = append(rows[p], fmt.Sprintf("node-%04d", random.IntN(from)))
+		}
+	}
+	return rows
+}
+
 func BenchmarkPlan(b *testing.B) {
 	for _, size := range []struct{ nodes, partitions, zones int }{
-		{100, 4096, 1}, {100, 4096, 3}, {1000, 16384, 1}, {1000, 16384, 3}, {1000, 16384, 50}, {1000, 16384, 500},
+		{100, 4096, 1}, {100, 4096, 3}, {1000, 16384, 1}, {1000, 16384, 3}, {1000, 16384, 50},
 	} {
 		name := fmt.Sprintf("nodes=%d/partitions=%d/zones=%d", size.nodes, size.partitions, size.zones)
 		empty := request(size.nodes, size.partitions, size.zones)
@@ -37,13 +55,15 @@ func BenchmarkPlan(b *testing.B) {
 		more.ReplicationFactor = 4
 		fewer := full
 		fewer.ReplicationFactor = 2
+		wild := empty
+		wild.Current = randomRows(size.nodes, size.partitions)
 
 		for _, step := range []struct {
 			name string
 			req  placement.Request
 		}{
 			{"first", empty}, {"same", full}, {"join", joined}, {"loss", lost},
-			{"double", doubled}, {"rf+1", more}, {"rf-1", fewer},
+			{"double", doubled}, {"rf+1", more}, {"rf-1", fewer}, {"random", wild},
 		} {
 			b.Run(name+"/"+step.name, func(b *testing.B) {
 				for b.Loop() {

@@ -2,11 +2,8 @@ package placement_test
 
 import "github.com/skshohagmiah/clusterkit/clusterkit/placement"
 
-// choice: minCost returns the cost of the cheapest choice of need nodes for each
-// partition, with the number of partitions per node and the number of nodes
-// per partition and zone within bounds; ok is false if there is none. It
-// tries every choice, remembering only what is left to each node: nothing of
-// it is shared with the planner.
+// choice is the choice of need nodes for each of some partitions, within
+// bounds. It shares nothing with the planner.
 type choice struct {
 	partitions, need int
 	nodes            int
@@ -18,6 +15,9 @@ type choice struct {
 
 const impossible = 1 << 20
 
+// minCost returns the cost of the cheapest choice; ok is false if there is
+// none. It tries every choice, and remembers the best for each number of
+// partitions that the nodes may have so far.
 func (c choice) minCost() (cost int, ok bool) {
 	memo := make(map[string]int)
 	var from func(p int, count []byte) int
