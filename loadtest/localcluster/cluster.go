@@ -23,6 +23,9 @@ type Options struct {
 	Binary string
 	// Nodes is their number. Default 3.
 	Nodes int
+	// HTTPPort and RaftPort are those of node 0, the others follow; 0 takes
+	// free ones.
+	HTTPPort, RaftPort int
 	// Dir receives a data directory and a log file for each node. It is made
 	// if missing, and never removed.
 	Dir string
@@ -36,10 +39,9 @@ type Options struct {
 // Cluster is a set of nodes, numbered from 0; node 0 is the one that
 // bootstraps. Different nodes may be used concurrently.
 type Cluster struct {
-	nodes   []*Node
-	options Options
-	client  *client.Client
-	close   sync.Once
+	nodes  []*Node
+	client *client.Client
+	close  sync.Once
 }
 
 const (
@@ -77,21 +79,21 @@ func New(o Options) (*Cluster, error) {
 	if _, err := os.Stat(o.Binary); err != nil {
 		return nil, fmt.Errorf("kvnode binary: %w", err)
 	}
-	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
+	var err error
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, err
 	}
-	o.Dir = dir
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	held, err := holdPorts(2 * o.Nodes)
-	if err != nil {
-		return nil, err
-	}
-	c := &Cluster{options: o}
+	c := &Cluster{}
 	for i := range o.Nodes {
-		c.nodes = append(c.nodes, newNode(i, o, held[2*i], held[2*i+1]))
+		n, err := newNode(i, o)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		c.nodes = append(c.nodes, n)
 	}
 	for i, n := range c.nodes {
 		n.env = append(n.identity(), "JOIN_ADDR="+c.nodes[0].HTTPAddr)
@@ -99,8 +101,11 @@ func New(o Options) (*Cluster, error) {
 			n.env = append(n.identity(), "BOOTSTRAP=true")
 		}
 	}
-	c.client, err = client.New(client.Config{Endpoints: c.Endpoints(), Timeout: statusTimeout})
-	return c, err
+	if c.client, err = client.New(client.Config{Endpoints: c.Endpoints(), Timeout: statusTimeout}); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Cluster) startAll(ctx context.Context) error {
@@ -174,7 +179,9 @@ func (c *Cluster) Restart(ctx context.Context, i int) error { return c.nodes[i].
 func (c *Cluster) Close() {
 	c.close.Do(func() {
 		c.each(func(n *Node) error { n.release(); return nil })
-		c.client.Close()
+		if c.client != nil {
+			c.client.Close()
+		}
 	})
 }
 

@@ -179,16 +179,20 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-func TestHeldPortsAreTaken(t *testing.T) {
-	held, err := holdPorts(8)
+func TestPorts(t *testing.T) {
+	free, err := holdPort(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range held {
-		defer l.Close()
-		if other, err := net.Listen("tcp", l.Addr().String()); err == nil {
-			other.Close()
-			t.Errorf("%s is not held", l.Addr())
-		}
+	defer free.Close()
+	taken := free.Addr().(*net.TCPAddr).Port
+	if l, err := holdPort(taken-2, 2); err == nil {
+		l.Close()
+		t.Errorf("port %d is not held", taken)
+	}
+	o := options(t)
+	o.HTTPPort = taken
+	if _, err := Start(t.Context(), o); err == nil || !strings.Contains(err.Error(), fmt.Sprint(taken)) {
+		t.Errorf("started on a taken port: %v", err)
 	}
 }

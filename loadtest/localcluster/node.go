@@ -34,7 +34,17 @@ type Node struct {
 	held []net.Listener
 }
 
-func newNode(i int, o Options, http, raft net.Listener) *Node {
+// newNode returns node i with its addresses held.
+func newNode(i int, o Options) (*Node, error) {
+	http, err := holdPort(o.HTTPPort, i)
+	if err != nil {
+		return nil, err
+	}
+	raft, err := holdPort(o.RaftPort, i)
+	if err != nil {
+		http.Close()
+		return nil, err
+	}
 	id := fmt.Sprintf("node-%d", i+1)
 	return &Node{
 		ID:       id,
@@ -47,7 +57,7 @@ func newNode(i int, o Options, http, raft net.Listener) *Node {
 		env:      o.Env,
 		log:      o.Log,
 		held:     []net.Listener{http, raft},
-	}
+	}, nil
 }
 
 // identity is the node's environment without the way into its cluster.

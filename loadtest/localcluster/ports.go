@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 )
 
-// Ports are taken from below the range that kernels give to outgoing
+// Free ports are taken from below the range that kernels give to outgoing
 // connections, else one of those could sit on the port of a killed node when
 // it comes back.
 const (
@@ -15,20 +16,26 @@ const (
 	portAttempts = 1000
 )
 
-// holdPorts returns n listeners on free loopback ports.
-func holdPorts(n int) ([]net.Listener, error) {
-	var held []net.Listener
+// holdPort listens on the i-th loopback port from first on, or on a free one
+// if first is 0.
+func holdPort(first, i int) (net.Listener, error) {
+	if first != 0 {
+		l, err := listen(first + i)
+		if err != nil {
+			return nil, fmt.Errorf("port %d cannot be used, give other ports, or 0 for free ones: %w", first+i, err)
+		}
+		return l, nil
+	}
+	var err error
 	for range portAttempts {
-		if len(held) == n {
-			return held, nil
-		}
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			held = append(held, l)
+		var l net.Listener
+		if l, err = listen(lowestPort + rand.IntN(highestPort-lowestPort)); err == nil {
+			return l, nil
 		}
 	}
-	for _, l := range held {
-		l.Close()
-	}
-	return nil, fmt.Errorf("no %d free ports between %d and %d on 127.0.0.1", n, lowestPort, highestPort)
+	return nil, fmt.Errorf("no free port between %d and %d: %w", lowestPort, highestPort, err)
+}
+
+func listen(port int) (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }

@@ -31,10 +31,14 @@ func (c *Cluster) WaitReady(ctx context.Context) error { return c.wait(ctx, read
 func (c *Cluster) WaitInSync(ctx context.Context) error { return c.wait(ctx, inSync) }
 
 func (c *Cluster) wait(ctx context.Context, g goal) error {
+	var missing error
 	for {
-		missing := c.missing(ctx, g)
-		if missing == nil {
+		now := c.missing(ctx, g)
+		if now == nil {
 			return nil
+		}
+		if missing == nil || ctx.Err() == nil {
+			missing = now
 		}
 		select {
 		case <-ctx.Done():
