@@ -1,0 +1,276 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"testing"
+)
+
+// damaged is a log of several segments whose every group is known.
+type damaged struct {
+	fs     *memFS
+	groups []writtenGroup
+}
+
+type writtenGroup struct {
+	file       string
+	start, end int64
+	// after are the contents of the log when the group was durable.
+	after map[uint32]string
+}
+
+func writeForDamage(t *testing.T) *damaged {
+	d := &damaged{fs: newMemFS()}
+	l, _ := mustOpen(t, Options{Dir: "log", FS: d.fs, SegmentBytes: 4 << 10})
+	want := map[uint32]string{}
+	for i := range uint64(8) {
+		big := string(bytes.Repeat([]byte{byte('a' + i)}, 400))
+		batch := []Record{entry(1, 1, i+1, big), entry(2, i, i+1, "small"), StateRecord(3, []byte{byte(i)})}
+		mustAppend(t, l, batch...)
+		for p := range want {
+			want[p] = fmt.Sprint(contents(t, l, p))
+		}
+		want[1], want[2] = fmt.Sprint(contents(t, l, 1)), fmt.Sprint(contents(t, l, 2))
+		want[3] = fmt.Sprintf("state %d", i)
+
+		l.mu.Lock()
+		at := l.partitions[2].where[i]
+		file := segmentName("log", at.segment)
+		h, ok := header{}, false
+		start := int64(at.offset)
+		for ; !ok; start-- {
+			h, ok = parseHeader(d.fs.names[file].data[start:])
+		}
+		l.mu.Unlock()
+		d.groups = append(d.groups, writtenGroup{file, start + 1, start + 1 + groupHeader + h.length, maps.Clone(want)})
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d.groups[0].file == d.groups[len(d.groups)-1].file {
+		t.Fatal("the log has one segment only")
+	}
+	return d
+}
+
+// copy returns a file system in which change was made to one file.
+func (d *damaged) copy(file string, change func([]byte) []byte) *memFS {
+	c := d.fs.crash(nil)
+	node := c.names[file]
+	node.data = change(node.data)
+	node.synced = bytes.Clone(node.data)
+	return c
+}
+
+// last returns the index of the last group in file.
+func (d *damaged) last(file string) int {
+	last := -1
+	for i, g := range d.groups {
+		if g.file == file {
+			last = i
+		}
+	}
+	return last
+}
+
+// wantVerdict opens the log in fs: it must hold exactly what it held after
+// group keep, or be corrupt if keep is negative. After a repair the log takes
+// writes, and opens again with the same contents.
+func (d *damaged) wantVerdict(t *testing.T, what string, fs *memFS, keep int) {
+	t.Helper()
+	before := map[string][]byte{}
+	for name, node := range fs.names {
+		before[name] = bytes.Clone(node.data)
+	}
+	l, found, err := Open(Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10})
+	if keep < 0 {
+		if !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("%s: Open = %v, want ErrCorrupt", what, err)
+		}
+		for name, data := range before {
+			if !bytes.Equal(fs.names[name].data, data) {
+				t.Fatalf("%s: a corrupt log was changed", what)
+			}
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%s: Open: %v", what, err)
+	}
+	for round := range 2 {
+		got := map[uint32]string{
+			1: fmt.Sprint(contents(t, l, 1)),
+			2: fmt.Sprint(contents(t, l, 2)),
+			3: "state " + fmt.Sprint(found.Partitions[3].State[0]),
+		}
+		if !maps.Equal(got, d.groups[keep].after) {
+			t.Fatalf("%s, round %d: the log holds %v, want %v", what, round, got, d.groups[keep].after)
+		}
+		mustAppend(t, l, entry(9, 1, uint64(round+1), "after the repair"))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if l, found, err = Open(Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10}); err != nil {
+			t.Fatalf("%s: Open after the repair: %v", what, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryFlippedByteGetsItsVerdict(t *testing.T) {
+	d := writeForDamage(t)
+	final := len(d.groups) - 1
+	for _, file := range d.fs.list() {
+		for offset := range d.fs.names[file].data {
+			keep := final
+			for i, g := range d.groups {
+				if g.file == file && int64(offset) >= g.start && int64(offset) < g.end {
+					keep = -1
+					if i == final {
+						keep = final - 1
+					}
+				}
+			}
+			flipped := d.copy(file, func(b []byte) []byte {
+				b[offset] ^= byte(1 << (offset % 8))
+				return b
+			})
+			d.wantVerdict(t, fmt.Sprintf("%s, bit flipped at %d", file, offset), flipped, keep)
+		}
+	}
+}
+
+func TestEveryTruncationGetsItsVerdict(t *testing.T) {
+	d := writeForDamage(t)
+	final := len(d.groups) - 1
+	for _, file := range d.fs.list() {
+		for size := range d.fs.names[file].data {
+			keep := final
+			for i, g := range d.groups {
+				if g.file == file && g.end > int64(size) {
+					keep = min(keep, i-1)
+				}
+			}
+			if keep < final && file != d.groups[final].file {
+				keep = -1
+			}
+			short := d.copy(file, func(b []byte) []byte { return b[:size] })
+			d.wantVerdict(t, fmt.Sprintf("%s, cut to %d bytes", file, size), short, keep)
+		}
+	}
+}
+
+func TestMissingSegmentIsCorruption(t *testing.T) {
+	d := writeForDamage(t)
+	final := d.groups[len(d.groups)-1].file
+	first := d.groups[0].file
+	for _, g := range d.groups {
+		if g.file == first || g.file == final {
+			continue
+		}
+		fs := d.fs.crash(nil)
+		delete(fs.names, g.file)
+		d.wantVerdict(t, g.file+" is missing", fs, -1)
+	}
+}
+
+func TestTornTailIsReported(t *testing.T) {
+	d := writeForDamage(t)
+	g := d.groups[len(d.groups)-1]
+	fs := d.copy(g.file, func(b []byte) []byte { return b[:g.end-1] })
+	l, found := mustOpen(t, Options{Dir: "log", FS: fs})
+	if !found.Torn {
+		t.Error("Recovery.Torn is false after a tail was cut off")
+	}
+	if last := found.Partitions[1].Last.LSN; last != 7 {
+		t.Errorf("the log ends at %d, want 7", last)
+	}
+	_ = l
+}
+
+func TestForeignFileIsRefused(t *testing.T) {
+	d := writeForDamage(t)
+	d.fs.names["log/notes.txt"] = &memNode{}
+	if _, _, err := Open(Options{Dir: "log", FS: d.fs}); err == nil {
+		t.Error("Open accepted a directory with a foreign file")
+	}
+}
+
+// FuzzOpen feeds the recovery with arbitrary segments. It must neither panic
+// nor believe in records that it cannot read again.
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte(nil), []byte(nil), false)
+	fs := newMemFS()
+	l, _ := mustOpen(f, Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10})
+	for i := range uint64(6) {
+		mustAppend(f, l, entry(1, 1, i+1, "data of entry"), StateRecord(1, []byte("state")), entry(1, 2, i+1, "again"))
+	}
+	for i := range uint64(3) {
+		mustAppend(f, l, entry(2, 1, i+1, string(make([]byte, 1500))))
+	}
+	f.Add(fs.names[segmentName("log", 1)].data, fs.names[segmentName("log", 2)].data, true)
+	f.Add(fs.names[segmentName("log", 1)].data[:700], []byte(nil), true)
+	f.Fuzz(func(t *testing.T, first, second []byte, repair bool) {
+		fs := newMemFS()
+		for i, data := range [][]byte{first, second} {
+			if repair {
+				fixChecksums(data)
+			}
+			fs.names[segmentName("log", uint32(i+1))] = &memNode{data: data}
+		}
+		l, found, err := Open(Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10})
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("Open = %v, want ErrCorrupt or success", err)
+			}
+			return
+		}
+		for id, p := range found.Partitions {
+			if got := uint64(len(contents(t, l, id))); got != p.Last.LSN-p.Base.LSN {
+				t.Errorf("partition %d: read %d entries, recovered %+v", id, got, p)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// fixChecksums makes the groups in b pass, so that fuzzing reaches what
+// stands behind the checksums.
+func fixChecksums(b []byte) {
+	for at := 0; at+groupHeader <= len(b); at += sector {
+		length := int(b[at+16]) | int(b[at+17])<<8
+		if length > len(b)-at-groupHeader {
+			continue
+		}
+		fixRecords(b[at:at+groupHeader+length], length)
+	}
+}
+
+func fixRecords(b []byte, length int) {
+	head := b[:groupHeader]
+	putCRC(head[20:], 0, head[:20])
+	h, ok := parseHeader(head)
+	if !ok {
+		return
+	}
+	for rest := b[groupHeader : groupHeader+length]; len(rest) >= recordHeader; {
+		end := recordHeader + (int(rest[recordHeader-4]) | int(rest[recordHeader-3])<<8)
+		if end > len(rest) {
+			return
+		}
+		putCRC(rest, h.seed, rest[4:end])
+		rest = rest[end:]
+	}
+}
+
+func putCRC(dst []byte, seed uint32, b []byte) {
+	binary.LittleEndian.PutUint32(dst, crc32.Update(seed, castagnoli, b))
+}
