@@ -120,14 +120,14 @@ func (c *Cluster) startAll(ctx context.Context) error {
 // Nodes returns the nodes; the slice must not be changed.
 func (c *Cluster) Nodes() []*Node { return c.nodes }
 
-// Node returns the node of that ID, nil if there is none.
-func (c *Cluster) Node(id string) *Node {
-	for _, n := range c.nodes {
+// Index returns the number of the node of that ID.
+func (c *Cluster) Index(id string) (int, error) {
+	for i, n := range c.nodes {
 		if n.ID == id {
-			return n
+			return i, nil
 		}
 	}
-	return nil
+	return 0, fmt.Errorf("there is no node %q", id)
 }
 
 // Endpoints returns the HTTP addresses of all nodes.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,7 +41,8 @@ func fakeNode(id string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(counter, []byte(strconv.FormatUint(starts(counter)+1, 10)), 0o644); err != nil {
+	n, _ := starts(counter)
+	if err := os.WriteFile(counter, fmt.Appendf(nil, "%d %d", n+1, os.Getpid()), 0o644); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
@@ -52,8 +52,8 @@ func fakeNode(id string) error {
 		var nodes []client.Node
 		for i := range 3 {
 			id := fmt.Sprintf("node-%d", i+1)
-			n := starts(filepath.Join(filepath.Dir(dir), id, "starts"))
-			nodes = append(nodes, client.Node{ID: id, Incarnation: n, Alive: n > 0})
+			n, alive := starts(filepath.Join(filepath.Dir(dir), id, "starts"))
+			nodes = append(nodes, client.Node{ID: id, Incarnation: n, Alive: alive})
 		}
 		json.NewEncoder(w).Encode(map[string]any{"nodes": nodes, "config": map[string]int{"replication_factor": 3}})
 	})
@@ -77,10 +77,12 @@ func fakeNode(id string) error {
 	return nil
 }
 
-func starts(counter string) uint64 {
+// starts returns how often a node was started, and whether it runs.
+func starts(counter string) (n uint64, alive bool) {
+	var pid int
 	b, _ := os.ReadFile(counter)
-	n, _ := strconv.ParseUint(string(b), 10, 64)
-	return n
+	fmt.Sscan(string(b), &n, &pid)
+	return n, pid != 0 && syscall.Kill(pid, 0) == nil
 }
 
 func options(t *testing.T, env ...string) Options {
@@ -112,7 +114,13 @@ func TestLifeOfACluster(t *testing.T) {
 		}
 	}
 	must("wait", c.WaitInSync(ctx))
-	killed := c.Node("node-2")
+	if i, err := c.Index("node-2"); i != 1 || err != nil {
+		t.Errorf("node-2 is number %d, %v", i, err)
+	}
+	if _, err := c.Index("node-4"); err == nil {
+		t.Error("there is a node-4")
+	}
+	killed := c.nodes[1]
 	must("kill -9", c.Kill9(ctx, 1))
 	if killed.Running() || killed.PID() != 0 || syscall.Kill(c.nodes[0].PID(), 0) != nil {
 		t.Error("kill -9 must end this node and no other")

@@ -65,6 +65,8 @@ func (c *Cluster) missing(ctx context.Context, g goal) error {
 			}
 		case g.everyone:
 			return fmt.Errorf("%s is not running; its log: %s", n.ID, n.LogFile)
+		case member(status, n).Alive:
+			return fmt.Errorf("%s is gone, and still taken for alive", n.ID)
 		}
 	}
 	if len(status.Partitions) == 0 {
@@ -78,11 +80,19 @@ func (c *Cluster) missing(ctx context.Context, g goal) error {
 	return nil
 }
 
+// sessionOpen reports whether a running node has joined the cluster since it
+// was started.
 func sessionOpen(status *client.Status, n *Node) bool {
-	for _, member := range status.Nodes {
-		if member.ID == n.ID {
-			return member.Alive && member.Incarnation > n.lastIncarnation.Load()
+	m := member(status, n)
+	return m.Alive && m.Incarnation > n.lastIncarnation.Load()
+}
+
+// member returns what the cluster knows of a node, nothing if it never joined.
+func member(status *client.Status, n *Node) client.Node {
+	for _, m := range status.Nodes {
+		if m.ID == n.ID {
+			return m
 		}
 	}
-	return false
+	return client.Node{}
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
+)
+
+const (
+	startTimeout = time.Minute
+	stopTimeout  = 20 * time.Second
+)
+
+func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
+	var (
+		options localcluster.Options
+		dir     string
+	)
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Run a cluster on this machine until Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.Log = slog.New(slog.NewTextHandler(stderr, nil))
+			return inDir(dir, func(dir string) error {
+				options.Dir = dir
+				return serveCluster(cmd.Context(), options, stdout)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&options.Binary, "kvnode", besideThis("kvnode"), "path of kvnode")
+	f.IntVar(&options.Nodes, "nodes", 3, "number of nodes")
+	f.IntVar(&options.HTTPPort, "http-port", 8080, "HTTP port of the first node, the others follow; 0 for free ones")
+	f.IntVar(&options.RaftPort, "raft-port", 9001, "Raft port of the first node, the others follow; 0 for free ones")
+	f.StringVar(&dir, "dir", "", "where data and logs are kept (default: a temporary directory, removed at the end)")
+	return cmd
+}
+
+func serveCluster(ctx context.Context, options localcluster.Options, stdout io.Writer) error {
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	c, err := localcluster.Start(starting, options)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.WaitInSync(starting); err != nil {
+		return err
+	}
+	endpoints := strings.Join(c.Endpoints(), ",")
+	fmt.Fprintf(stdout, "A cluster of %d nodes is ready; Ctrl-C stops it. Data and logs: %s\n\n"+
+		"  export KVCTL_ENDPOINTS=%s\n  %s cluster status\n  %s set greeting hello\n  %s get greeting\n",
+		len(c.Nodes()), options.Dir, endpoints, besideThis("kvctl"), besideThis("kvctl"), besideThis("kvctl"))
+	<-ctx.Done()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return c.StopAll(stopping)
+}
+
+// inDir calls do with dir. An empty dir becomes a temporary one, which is kept
+// only if do fails and has put something there.
+func inDir(dir string, do func(dir string) error) error {
+	if dir != "" {
+		return do(dir)
+	}
+	dir, err := os.MkdirTemp("", "clusterkit-")
+	if err != nil {
+		return err
+	}
+	if err := do(dir); err != nil {
+		if os.Remove(dir) == nil {
+			return err
+		}
+		return fmt.Errorf("%w\ndata and logs are kept in %s", err, dir)
+	}
+	return os.RemoveAll(dir)
+}
+
+// besideThis returns the path of a program that was built into the same
+// directory as this one.
+func besideThis(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	path := filepath.Join(filepath.Dir(self), name)
+	if wd, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(wd, path); err == nil && !strings.HasPrefix(short, "..") {
+			return "." + string(filepath.Separator) + short
+		}
+	}
+	return path
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memoryNode is a node that keeps what it is given, if keeps says so.
+func memoryNode(t *testing.T, keeps func(nth int) bool) (addr string) {
+	var mu sync.Mutex
+	values := map[string][]byte{}
+	puts := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		value, found := values[r.URL.Path]
+		switch {
+		case r.Method == http.MethodPut:
+			puts++
+			if keeps(puts) {
+				values[r.URL.Path] = body
+			}
+			w.Header().Set(api.HeaderVersion, "1.1")
+			w.WriteHeader(http.StatusNoContent)
+		case found:
+			w.Header().Set(api.HeaderVersion, "1.1")
+			w.Write(value)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			io.WriteString(w, `{"error":{"code":"not_found","message":"no"}}`)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv.Listener.Addr().String()
+}
+
+func TestRunExitCodes(t *testing.T) {
+	good := memoryNode(t, func(int) bool { return true })
+	forgetful := memoryNode(t, func(nth int) bool { return nth%10 != 0 })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	l.Close()
+	short := []string{"--duration", "100ms", "--clients", "2", "--keys", "10", "--timeout", "50ms", "--verify-timeout", "100ms"}
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		want   int
+		stdout string
+		stderr string
+	}{
+		{"passed", append(short, "--endpoints", good), exitOK, "every acknowledged write is there", ""},
+		{"passed with a node down", append(short, "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
+		{"lost", append(short, "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
+		{"down", append(short, "--endpoints", dead), exitUnavailable, "UNDECIDED", "not available"},
+		{"endpoint", append(short, "--endpoints", "nonsense"), exitUsage, "", "host:port"},
+		{"clients", []string{"--clients", "0"}, exitUsage, "", "clients"},
+		{"timeout", []string{"--timeout", "-1s"}, exitUsage, "", "timeout"},
+		{"flag", []string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
+		{"argument", []string{"now"}, exitUsage, "", "now"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			got := run(t.Context(), append([]string{"run"}, tc.args...), &stdout, &stderr)
+			if got != tc.want || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
+				t.Errorf("exit code %d, want %d\nstdout: %s\nstderr: %s", got, tc.want, &stdout, &stderr)
+			}
+			if (stderr.Len() == 0) != (tc.want == exitOK) {
+				t.Errorf("exit code %d with stderr %q", got, &stderr)
+			}
+		})
+	}
+}
+
+func TestRunInterrupted(t *testing.T) {
+	addr := memoryNode(t, func(int) bool { return true })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	var stdout, stderr strings.Builder
+	if got := run(ctx, []string{"run", "--endpoints", addr, "--duration", "1h"}, &stdout, &stderr); got != exitInterrupted {
+		t.Errorf("exit code %d: %s", got, &stderr)
+	}
+	if !strings.Contains(stdout.String(), "p99") || !strings.Contains(stdout.String(), "interrupted") {
+		t.Errorf("stdout: %s", &stdout)
+	}
+}
+
+func TestMissingBinary(t *testing.T) {
+	for _, command := range []string{"cluster", "demo"} {
+		var stdout, stderr strings.Builder
+		if got := run(t.Context(), []string{command, "--kvnode", "/nowhere/kvnode"}, &stdout, &stderr); got != exitFailed || !strings.Contains(stderr.String(), "/nowhere/kvnode") {
+			t.Errorf("%s: exit code %d: %s", command, got, &stderr)
+		}
+	}
+}
