@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
@@ -76,7 +77,11 @@ func (c Config) validate() error {
 		return errors.New("no endpoints: give at least one node as host:port")
 	}
 	for _, e := range c.Endpoints {
-		if host, port, err := net.SplitHostPort(e); err != nil || host == "" || port == "" {
+		host, port, err := net.SplitHostPort(e)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil || host == "" {
 			return fmt.Errorf("endpoint %q is not of the form host:port, like 127.0.0.1:8080", e)
 		}
 	}

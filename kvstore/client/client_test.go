@@ -139,6 +139,7 @@ func TestConfig(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no endpoints": {},
 		"a URL":        {Endpoints: []string{"http://127.0.0.1:8080"}},
+		"a short URL":  {Endpoints: []string{"http://localhost"}},
 		"no host":      {Endpoints: []string{":8080"}},
 		"no port":      {Endpoints: []string{"127.0.0.1"}},
 		"negative":     {Endpoints: []string{"127.0.0.1:8080"}, Timeout: -1},

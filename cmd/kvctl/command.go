@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+)
+
+const (
+	endpointsVar     = "KVCTL_ENDPOINTS"
+	defaultEndpoints = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082"
+)
+
+// kvctl is what the commands share.
+type kvctl struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	endpoints      []string
+	timeout        time.Duration
+}
+
+// run is the whole program: data goes to stdout, all else to stderr.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	k := &kvctl{stdin: stdin, stdout: stdout, stderr: stderr}
+	started := false
+	root := k.rootCommand()
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "kvctl:", err)
+	if !started {
+		fmt.Fprintln(stderr, "See kvctl --help.")
+		return exitUsage
+	}
+	return exitCode(ctx, err)
+}
+
+func (k *kvctl) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kvctl",
+		Short:         "Read and write keys, and show the state of the cluster",
+		Long:          "Read and write keys, and show the state of the cluster.\n\n" + exitCodeHelp,
+		Version:       version(),
+		Args:          needsCommand,
+		Run:           func(*cobra.Command, []string) {},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("kvctl {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf(`%w (put "--" before a key or value that begins with "-")`, err)
+	})
+	fromEnv := defaultEndpoints
+	if v := os.Getenv(endpointsVar); v != "" {
+		fromEnv = v
+	}
+	f := root.PersistentFlags()
+	f.StringSliceVar(&k.endpoints, "endpoints", strings.Split(fromEnv, ","), "nodes to ask, as host:port,... (environment: "+endpointsVar+")")
+	f.DurationVar(&k.timeout, "timeout", 10*time.Second, "bound of the command, with its retries through a failover")
+	root.AddCommand(k.setCommand(), k.getCommand(), k.delCommand(), k.clusterCommand())
+	return root
+}
+
+// needsCommand refuses a command line that ends before it says what to do.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q, give one of: %s", args[0], strings.Join(names, ", "))
+	}
+	return fmt.Errorf("no command, give one of: %s", strings.Join(names, ", "))
+}
+
+// withClient calls do with a client of the endpoints, within the timeout.
+func (k *kvctl) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
+	if k.timeout <= 0 {
+		return fmt.Errorf("%w: --timeout is %v, give more than 0, like 10s", errUsage, k.timeout)
+	}
+	c, err := client.New(client.Config{Endpoints: k.endpoints, Timeout: k.timeout})
+	if err != nil {
+		return fmt.Errorf("%w: --endpoints or %s: %w", errUsage, endpointsVar, err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	return do(ctx, c)
+}
+
+// version is that of the module that the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
