@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -123,23 +122,10 @@ func (d *demo) loadAndKill(ctx context.Context) (*workload.Result, error) {
 		return nil, err
 	}
 	defer closeAll()
-	until := make(chan struct{})
-	cfg := workload.Config{ReadRatio: 0.5, Duration: demoTimeout, Until: until, Seed: 1}.WithDefaults()
+	cfg := workload.Defaults()
 	d.say("load", "%s", describe(cfg))
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	faults := make(chan error, 1)
-	go func() {
-		defer close(until)
-		err := d.killAndRestart(ctx)
-		if err != nil {
-			cancel(err)
-		}
-		faults <- err
-	}()
-	result, err := workload.Run(ctx, cfg, targets...)
-	if err := errors.Join(<-faults, err); err != nil {
+	result, err := workload.During(ctx, cfg, d.killAndRestart, targets...)
+	if err != nil {
 		return nil, err
 	}
 	d.say("read back", "%d keys, %d writes were acknowledged", result.Verified, result.Writes.Count())
@@ -198,6 +184,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 }

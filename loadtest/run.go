@@ -16,7 +16,7 @@ import (
 
 func runCommand(stdout io.Writer) *cobra.Command {
 	var (
-		cfg       = workload.Config{}.WithDefaults()
+		cfg       = workload.Defaults()
 		endpoints []string
 		timeout   time.Duration
 	)
@@ -49,11 +49,11 @@ func runCommand(stdout io.Writer) *cobra.Command {
 	f.IntVar(&cfg.Clients, "clients", cfg.Clients, "operations at the same time")
 	f.IntVar(&cfg.Keys, "keys", cfg.Keys, "keys in use")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "bytes in a value")
-	f.Float64Var(&cfg.ReadRatio, "read-ratio", 0.5, "share of reads, 0 to less than 1")
+	f.Float64Var(&cfg.ReadRatio, "read-ratio", cfg.ReadRatio, "share of reads, 0 to less than 1")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "time under load")
 	f.DurationVar(&cfg.VerifyTimeout, "verify-timeout", cfg.VerifyTimeout, "bound of the reading back")
 	f.DurationVar(&timeout, "timeout", 10*time.Second, "bound of one operation with its retries")
-	f.Uint64Var(&cfg.Seed, "seed", 1, "makes the choice of operations and keys repeatable")
+	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "makes the choice of operations and keys repeatable")
 	return cmd
 }
 

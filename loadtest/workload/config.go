@@ -19,47 +19,36 @@ type KV interface {
 	Set(ctx context.Context, key string, value []byte) (version string, err error)
 }
 
-// Config describes a run.
+// Config describes a run. The defaults are those of [Defaults].
 type Config struct {
 	// Clients is how many operate at the same time, each of them on keys of
-	// its own and without a pause. Default 16.
+	// its own and without a pause.
 	Clients int
 	// Keys is the number of keys in use by all clients, at least one each.
-	// Default 1000.
 	Keys int
 	// ValueSize is the size of a value in bytes, at least [MinValueSize].
-	// Default 256.
 	ValueSize int
-	// ReadRatio is the share of reads, 0 to 1 exclusive. Default 0: writes only.
+	// ReadRatio is the share of reads, 0 to 1 exclusive.
 	ReadRatio float64
-	// Duration is how long the clients begin new operations. Default 10 s.
+	// Duration is how long the clients begin new operations.
 	Duration time.Duration
-	// Until, if not nil, ends that time early when it is closed.
-	Until <-chan struct{}
-	// VerifyTimeout bounds the reading back. Default 1 min.
+	// VerifyTimeout bounds the reading back.
 	VerifyTimeout time.Duration
 	// Seed makes the choice of operations and keys repeatable.
 	Seed uint64
 }
 
-// WithDefaults returns c with the defaults in the place of zeros.
-func (c Config) WithDefaults() Config {
-	if c.Clients == 0 {
-		c.Clients = 16
+// Defaults returns the usual run.
+func Defaults() Config {
+	return Config{
+		Clients:       16,
+		Keys:          1000,
+		ValueSize:     256,
+		ReadRatio:     0.5,
+		Duration:      10 * time.Second,
+		VerifyTimeout: time.Minute,
+		Seed:          1,
 	}
-	if c.Keys == 0 {
-		c.Keys = 1000
-	}
-	if c.ValueSize == 0 {
-		c.ValueSize = 256
-	}
-	if c.Duration == 0 {
-		c.Duration = 10 * time.Second
-	}
-	if c.VerifyTimeout == 0 {
-		c.VerifyTimeout = time.Minute
-	}
-	return c
 }
 
 // Validate returns an error that names each field that cannot be used.

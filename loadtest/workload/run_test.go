@@ -215,15 +215,18 @@ func TestInterrupted(t *testing.T) {
 	})
 }
 
-func TestUntilEndsTheLoadEarly(t *testing.T) {
+func TestDuring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		until := make(chan struct{})
-		cfg := small
-		cfg.Duration, cfg.Until = time.Hour, until
-		time.AfterFunc(time.Second, func() { close(until) })
-		r, err := Run(t.Context(), cfg, newFakeKV(faults{}))
-		if err != nil || r.Verdict() != Passed || r.Elapsed > time.Minute {
+		r, err := During(t.Context(), small, func(context.Context) error {
+			time.Sleep(time.Minute)
+			return nil
+		}, newFakeKV(faults{}))
+		if err != nil || r.Verdict() != Passed || r.Elapsed < time.Minute {
 			t.Errorf("verdict %d after %v, %v", r.Verdict(), r.Elapsed, err)
+		}
+		broken := errors.New("broken")
+		if _, err := During(t.Context(), small, func(context.Context) error { return broken }, newFakeKV(faults{})); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
 		}
 	})
 }
@@ -273,19 +276,21 @@ func TestReport(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	for field, cfg := range map[string]Config{
-		"clients":        {Clients: -1},
-		"keys":           {Clients: 10, Keys: 9},
-		"value size":     {ValueSize: MinValueSize - 1},
-		"read ratio":     {ReadRatio: 1},
-		"duration":       {Duration: -1},
-		"verify timeout": {VerifyTimeout: -1},
+	for field, spoil := range map[string]func(*Config){
+		"clients":        func(c *Config) { c.Clients = 0 },
+		"keys":           func(c *Config) { c.Keys = c.Clients - 1 },
+		"value size":     func(c *Config) { c.ValueSize = MinValueSize - 1 },
+		"read ratio":     func(c *Config) { c.ReadRatio = 1 },
+		"duration":       func(c *Config) { c.Duration = 0 },
+		"verify timeout": func(c *Config) { c.VerifyTimeout = -1 },
 	} {
-		if err := cfg.WithDefaults().Validate(); err == nil || !strings.Contains(err.Error(), field) {
+		cfg := Defaults()
+		if err := cfg.Validate(); err != nil {
+			t.Fatalf("defaults: %v", err)
+		}
+		spoil(&cfg)
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}
-	}
-	if err := (Config{}).WithDefaults().Validate(); err != nil {
-		t.Errorf("defaults: %v", err)
 	}
 }
