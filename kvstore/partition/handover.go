@@ -1,0 +1,64 @@
+package partition
+
+import (
+	"slices"
+	"time"
+)
+
+// handover is the planned end of a primary.
+type handover struct {
+	draining bool
+	to       Member
+	deadline time.Duration
+	askedAt  time.Duration
+}
+
+// HandOver begins to give the primary role to an in-sync member: no more
+// writes are taken, and once everything is committed and on the target's
+// disk, the replica stops for good to serve its epoch and asks for the
+// transfer. If it does not get there within patience it serves on. It
+// reports whether the hand-over has begun.
+func (r *Replica) HandOver(to Member, patience time.Duration) bool {
+	if r.role != Serving || r.handover.draining || r.peer(to) == nil || !slices.Contains(r.view.InSync, to) {
+		return false
+	}
+	r.handover = handover{draining: true, to: to, deadline: r.now + patience}
+	r.out.RoleChanged = true
+	r.relinquish()
+	return true
+}
+
+// Draining reports whether a hand-over is under way: writes that arrive now
+// are better kept than refused.
+func (r *Replica) Draining() bool { return r.handover.draining || r.role == Relinquished }
+
+// relinquish stops serving if everything is settled. There is no way back:
+// only a higher epoch ends it.
+func (r *Replica) relinquish() {
+	if !r.handover.draining || r.role != Serving || r.proposal != nil || r.commit != r.log.last {
+		return
+	}
+	if p := r.peer(r.handover.to); p == nil || p.match != r.log.last {
+		return
+	}
+	r.setRole(Relinquished, r.epoch)
+	r.failReads()
+	r.askTransfer()
+}
+
+func (r *Replica) askTransfer() {
+	r.handover.askedAt = r.now
+	r.out.Transfer = &Transfer{Epoch: r.epoch, To: r.handover.to}
+}
+
+func (r *Replica) tickHandover() {
+	switch {
+	case r.role == Relinquished && r.now-r.handover.askedAt >= proposeAgain:
+		r.askTransfer()
+	case r.handover.draining && r.role == Serving && r.now > r.handover.deadline:
+		r.handover = handover{}
+		r.out.RoleChanged = true
+	case r.handover.draining:
+		r.relinquish()
+	}
+}

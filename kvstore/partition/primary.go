@@ -1,0 +1,124 @@
+package partition
+
+import (
+	"errors"
+	"slices"
+)
+
+// ErrNotServing is returned by [Replica.Propose] when the replica does not
+// take writes: it is not the primary, recovers, hands over, or has too few
+// in-sync members. Nothing was appended.
+var ErrNotServing = errors.New("partition: not serving")
+
+// Propose appends data as the next entry. The write is done when an entry
+// with the returned position is among the committed; if the role ends before
+// that, its outcome is unknown.
+func (r *Replica) Propose(data []byte) (Position, error) {
+	if !r.Writable() {
+		return Position{}, ErrNotServing
+	}
+	e := Entry{Epoch: r.epoch, LSN: r.log.last + 1, Data: data}
+	r.appendLocal([]Entry{e})
+	return e.Position(), nil
+}
+
+// Writable reports whether Propose takes a write.
+func (r *Replica) Writable() bool {
+	return r.role == Serving && !r.handover.draining && r.enoughInSync()
+}
+
+func (r *Replica) enoughInSync() bool {
+	return len(r.view.InSync) >= r.view.MinInSync || r.cfg.Breaks(IgnoreMinInSync)
+}
+
+// ackSet calls f for every member whose disk must have an entry before it is
+// committed: the in-sync set, the learners that have joined, and everyone in
+// a proposal in flight. It may call f twice for one.
+func (r *Replica) ackSet(f func(Member)) {
+	f(r.self)
+	for _, m := range r.view.InSync {
+		if r.cfg.Breaks(ShrinkEarly) && r.proposal != nil && !slices.Contains(r.proposal.InSync, m) {
+			continue
+		}
+		f(m)
+	}
+	for _, p := range r.peers {
+		if p.joined {
+			f(p.member)
+		}
+	}
+	if r.proposal != nil && !r.cfg.Breaks(ForgetProposal) {
+		for _, m := range r.proposal.InSync {
+			f(m)
+		}
+	}
+}
+
+// tryCommit commits what every member of the acknowledgement set has on disk.
+func (r *Replica) tryCommit() {
+	if r.role != Recovering && r.role != Serving || !r.enoughInSync() {
+		return
+	}
+	through := r.log.last
+	r.ackSet(func(m Member) {
+		if m == r.self {
+			if !r.cfg.Breaks(AckBeforeFsync) {
+				through = min(through, r.synced)
+			}
+		} else if p := r.peer(m); p != nil {
+			through = min(through, p.match)
+		} else {
+			through = 0
+		}
+	})
+	r.advance(through)
+	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(ServeEarly)) {
+		r.setRole(Serving, r.epoch)
+	}
+}
+
+// stepReply takes what a peer answers.
+func (r *Replica) stepReply(m Message) {
+	if r.role == Follower || m.To != r.self {
+		return
+	}
+	if m.Status == Stale && m.Epoch > r.epoch {
+		r.stepDown()
+		return
+	}
+	p := r.peer(m.From)
+	if p == nil || m.Epoch != r.epoch || m.Status == NotMember {
+		return
+	}
+	p.heard = r.now
+	switch {
+	case m.Kind == ConfirmReply:
+		r.reads.confirm(m.From, m.Round)
+		r.finishReads()
+	case m.Status == OK:
+		p.acknowledge(m.Durable)
+		r.trimTail()
+		r.tryCommit()
+		r.completeJoins()
+		r.relinquish()
+	case m.Status == Mismatch:
+		r.stepMismatch(p, m)
+	}
+}
+
+// stepMismatch goes back to where the peer's log may agree.
+func (r *Replica) stepMismatch(p *progress, m Message) {
+	base := r.log.base
+	if m.Hint.LSN < base.LSN || m.Hint.LSN == base.LSN && m.Hint.Epoch != base.Epoch {
+		p.fallBehind()
+		return
+	}
+	next := r.log.agreeable(m.Hint).LSN + 1
+	if p.state != behind {
+		if m.Prev.LSN < p.match || m.Prev.LSN >= p.next {
+			return // the answer to a message that is history
+		}
+		next = min(next, m.Prev.LSN)
+	}
+	p.probe(next)
+}

@@ -1,0 +1,163 @@
+package partition
+
+import "time"
+
+// stage is how a primary sends to a peer.
+type stage uint8
+
+const (
+	// probing: where the logs agree is being looked for, one message at a
+	// time.
+	probing stage = iota
+	// streaming: they agree through match; entries are sent ahead of answers.
+	streaming
+	// behind: the peer lacks entries that the log no longer holds.
+	behind
+)
+
+// progress is what a primary knows of one peer in its epoch.
+type progress struct {
+	member Member
+	state  stage
+	// match: the peer's log equals this one and is on its disk through here.
+	match uint64
+	// next is the first entry to send.
+	next uint64
+	// inflight are the messages under way, oldest first.
+	inflight []sent
+	bytes    int
+	// waiting: a probe is under way.
+	waiting bool
+	// loading: the caller reads entries from the disk.
+	loading   bool
+	sentAt    time.Duration
+	heard     time.Duration
+	heartbeat bool // one is due
+
+	// joined: the peer is a learner that counts for acknowledgements; it may
+	// be proposed when it has everything through joinLSN.
+	joined  bool
+	joinLSN uint64
+}
+
+type sent struct {
+	last  uint64
+	bytes int
+}
+
+func newProgress(m Member, next uint64, now time.Duration) *progress {
+	return &progress{member: m, next: next, heard: now, sentAt: now, heartbeat: true}
+}
+
+// wantsAppend reports whether NextAppend has something for the peer.
+func (p *progress) wantsAppend(r *Replica) bool {
+	switch {
+	case r.role == Activating:
+		return false
+	case p.heartbeat:
+		return true
+	case p.waiting || p.loading || p.state == behind:
+		return false
+	default:
+		return p.next <= r.log.last && p.bytes < r.cfg.MaxInflightBytes
+	}
+}
+
+// NextAppend returns the next message for a peer. When load is true the
+// message lacks its entries: the caller reads them from the log, from
+// Prev.LSN+1 on, and calls [Replica.Loaded]. ok is false when there is
+// nothing to send.
+func (r *Replica) NextAppend(to Member) (m Message, load, ok bool) {
+	p := r.peer(to)
+	if p == nil || r.role == Follower || !p.wantsAppend(r) {
+		return Message{}, false, false
+	}
+	m = Message{Kind: Append, From: r.self, To: to, Epoch: r.epoch, Commit: r.commit}
+	due := p.heartbeat
+	p.heartbeat, p.sentAt = false, r.now
+	if p.state == behind {
+		m.Kind, m.Prev = Behind, r.log.base
+		return m, false, true
+	}
+	m.Prev = r.log.position(p.next - 1)
+	if p.waiting || p.loading || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
+		return m, false, due
+	}
+	entries, inMemory := r.log.entries(p.next, r.cfg.MaxBatchBytes)
+	if !inMemory {
+		p.loading = true
+		return m, true, true
+	}
+	m.Entries = entries
+	p.sent(entries)
+	return m, false, true
+}
+
+// Loaded completes a message for which NextAppend asked to load the entries;
+// it must be called once for each.
+// It returns false when the message must not be sent: the replica no longer
+// leads the epoch, or nothing was read. Reading nothing because the log no
+// longer holds it makes the peer fetch a snapshot.
+func (r *Replica) Loaded(m Message, entries []Entry) (Message, bool) {
+	p := r.peer(m.To)
+	if p == nil || r.role == Follower || r.epoch != m.Epoch {
+		return m, false
+	}
+	if p.loading = false; p.next != m.Prev.LSN+1 {
+		return m, false
+	}
+	if len(entries) == 0 {
+		p.fallBehind()
+		return m, false
+	}
+	m.Entries = entries
+	p.sent(entries)
+	return m, true
+}
+
+func (p *progress) sent(entries []Entry) {
+	size := 0
+	for _, e := range entries {
+		size += e.size()
+	}
+	last := entries[len(entries)-1].LSN
+	p.inflight = append(p.inflight, sent{last, size})
+	p.bytes += size
+	if p.next = last + 1; p.state == probing {
+		p.waiting = true
+	}
+}
+
+// probe looks again for the position where the logs agree.
+func (p *progress) probe(next uint64) {
+	p.state, p.next, p.waiting = probing, max(next, p.match+1), false
+	p.inflight, p.bytes = nil, 0
+	p.heartbeat = true
+}
+
+func (p *progress) fallBehind() {
+	p.probe(p.next)
+	p.state = behind
+}
+
+// acknowledge takes that the peer has everything through lsn on its disk.
+func (p *progress) acknowledge(lsn uint64) {
+	p.match = max(p.match, lsn)
+	if p.state != streaming {
+		p.state, p.waiting = streaming, false
+	}
+	p.next = max(p.next, p.match+1)
+	n := 0
+	for n < len(p.inflight) && p.inflight[n].last <= p.match {
+		p.bytes -= p.inflight[n].bytes
+		n++
+	}
+	p.inflight = p.inflight[n:]
+}
+
+// Reconnected reports that messages to the peer may have been lost.
+func (r *Replica) Reconnected(to Member) {
+	if p := r.peer(to); p != nil {
+		p.probe(p.match + 1)
+	}
+}
