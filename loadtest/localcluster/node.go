@@ -155,6 +155,9 @@ func (n *Node) letGo() {
 	n.held = nil
 }
 
+// LogTail returns the end of the node's log.
+func (n *Node) LogTail() string { return tail(n.LogFile) }
+
 const tailBytes = 2 << 10
 
 // tail returns the end of a log file.

@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
+	"github.com/skshohagmiah/clusterkit/loadtest/workload"
+)
+
+// kvnode is the path of the binary under test.
+var kvnode string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "clusterkit-e2e-")
+	if err != nil {
+		fatal(err)
+	}
+	kvnode = filepath.Join(dir, "kvnode")
+	out, err := exec.Command("go", "build", "-o", kvnode, "github.com/skshohagmiah/clusterkit/cmd/kvnode").CombinedOutput()
+	if err != nil {
+		fatal(fmt.Errorf("build kvnode: %w\n%s", err, out))
+	}
+	code := m.Run()
+	if err := errors.Join(os.RemoveAll(dir), goleak.Find()); code == 0 && err != nil {
+		fatal(err)
+	}
+	os.Exit(code)
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// within returns a context that bounds a test.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newCluster prepares a cluster that ends with the test. When the test fails,
+// it shows what the nodes said last.
+func newCluster(t *testing.T, nodes int, env ...string) *localcluster.Cluster {
+	t.Helper()
+	c, err := localcluster.New(localcluster.Options{Binary: kvnode, Nodes: nodes, Dir: t.TempDir(), Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		if t.Failed() {
+			for _, n := range c.Nodes() {
+				t.Logf("the end of the log of %s:\n%s", n.ID, n.LogTail())
+			}
+		}
+	})
+	return c
+}
+
+// startCluster starts a cluster and waits until it is in sync.
+func startCluster(t *testing.T, ctx context.Context, nodes int, env ...string) *localcluster.Cluster {
+	t.Helper()
+	c := newCluster(t, nodes, env...)
+	for _, n := range c.Nodes() {
+		must(t, "start", n.Start(ctx))
+	}
+	must(t, "wait", c.WaitInSync(ctx))
+	return c
+}
+
+func must(t *testing.T, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// clientOf returns a client that begins with node i.
+func clientOf(t *testing.T, c *localcluster.Cluster, i int) *client.Client {
+	t.Helper()
+	all := c.Endpoints()
+	cl, err := client.New(client.Config{Endpoints: slices.Concat(all[i:], all[:i])})
+	must(t, "client", err)
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+// targetsOf returns one client for each node.
+func targetsOf(t *testing.T, c *localcluster.Cluster) (targets []workload.KV) {
+	for i := range c.Nodes() {
+		targets = append(targets, clientOf(t, c, i))
+	}
+	return targets
+}
+
+// answer is what a node said to one raw request.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// request sends one raw request without any retry.
+func request(t *testing.T, ctx context.Context, method, url string, body io.Reader) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	must(t, "request", err)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport, Timeout: 15 * time.Second}).Do(req)
+	must(t, method+" "+url, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	must(t, "read the answer", err)
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}

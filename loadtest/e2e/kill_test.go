@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
+	"github.com/skshohagmiah/clusterkit/loadtest/workload"
+)
+
+// writers are 16 clients that mostly write.
+func writers() workload.Config {
+	cfg := workload.Defaults()
+	cfg.ReadRatio = 0.1
+	cfg.VerifyTimeout = 2 * time.Minute
+	return cfg
+}
+
+// mustPass fails the test for a run in which anything was lost, and shows it.
+func mustPass(t *testing.T, r *workload.Result) {
+	t.Helper()
+	r.WriteTo(t.Output())
+	if r.Verdict() != workload.Passed {
+		t.Error("acknowledged writes were lost, or could not be read back")
+	}
+}
+
+func TestPrimaryKilledFiveTimes(t *testing.T) {
+	ctx := within(t, 8*time.Minute)
+	c := startCluster(t, ctx, 3)
+	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+		for range 5 {
+			if err := killPrimary(ctx, t, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, targetsOf(t, c)...)
+	must(t, "load", err)
+	mustPass(t, result)
+}
+
+// killPrimary kills the primary of a partition that is being written to,
+// waits until others have taken over, and brings it back.
+func killPrimary(ctx context.Context, t *testing.T, c *localcluster.Cluster) error {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	p := busy(status)
+	victim, err := c.Index(p.Primary)
+	if err != nil {
+		return err
+	}
+	if err := c.Kill9(ctx, victim); err != nil {
+		return err
+	}
+	killed := time.Now()
+	if err := c.WaitReady(ctx); err != nil {
+		return err
+	}
+	t.Logf("%s, the primary of %s, was killed; others had taken over after %v", p.Primary, p.ID, time.Since(killed).Round(time.Millisecond))
+	if err := c.Restart(ctx, victim); err != nil {
+		return err
+	}
+	return c.WaitInSync(ctx)
+}
+
+// busy returns a partition of the node that leads the most of them. All are
+// written to alike.
+func busy(s *client.Status) client.Partition {
+	led := map[string]int{}
+	best := s.Partitions[0]
+	for _, p := range s.Partitions {
+		if led[p.Primary]++; led[p.Primary] > led[best.Primary] {
+			best = p
+		}
+	}
+	return best
+}
+
+// All nodes lose power under load, twice.
+func TestAllKilledAtOnce(t *testing.T) {
+	ctx := within(t, 5*time.Minute)
+	c := startCluster(t, ctx, 3)
+	cl := clientOf(t, c, 0)
+	_, err := cl.Set(ctx, "before", []byte("the power cut"))
+	must(t, "set", err)
+	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+		for range 2 {
+			if err := c.KillAll(ctx); err != nil {
+				return err
+			}
+			for i := range c.Nodes() {
+				if err := c.Restart(ctx, i); err != nil {
+					return err
+				}
+			}
+			if err := c.WaitInSync(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, targetsOf(t, c)...)
+	must(t, "load", err)
+	mustPass(t, result)
+	got, err := cl.Get(ctx, "before")
+	if err != nil || string(got.Data) != "the power cut" {
+		t.Errorf("get: %q, %v", got.Data, err)
+	}
+}
