@@ -175,6 +175,9 @@ type Log struct {
 	seq     uint64
 	pending int64
 
+	// reported is the writer's: an empty slice to be filled anew.
+	reported []func(error)
+
 	// retired segments, oldest first, wait to be written anew; they and the
 	// number of the segment to prepare belong to the tender.
 	retired     []*segment

@@ -186,7 +186,7 @@ func TestReadBounds(t *testing.T) {
 		from uint64
 		max  int
 		want int
-	}{{1, 0, 1}, {1, 7, 1}, {1, 8, 2}, {1, 100, 3}, {3, 100, 1}, {4, 100, 0}, {9, 100, 0}} {
+	}{{1, 0, 1}, {1, 81, 1}, {1, 82, 2}, {1, 1000, 3}, {3, 1000, 1}, {4, 1000, 0}, {9, 1000, 0}} {
 		entries, err := l.Read(1, test.from, test.max)
 		if err != nil || len(entries) != test.want {
 			t.Errorf("Read(%d, %d) = %d entries, %v, want %d", test.from, test.max, len(entries), err, test.want)

@@ -18,7 +18,7 @@ type memFS struct {
 	names   map[string]*memNode
 	durable map[string]*memNode
 	free    uint64
-	// fault is asked before every change and may refuse it.
+	// fault is asked before every change, under mu, and may refuse it.
 	fault func(op, name string) error
 }
 
@@ -34,6 +34,11 @@ func newMemFS() *memFS {
 func (m *memFS) crash(rng *rand.Rand) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.crashNow(rng)
+}
+
+// crashNow is crash for a fault, which is asked under the lock.
+func (m *memFS) crashNow(rng *rand.Rand) *memFS {
 	c := newMemFS()
 	for name, node := range m.durable {
 		data := bytes.Clone(node.synced)
@@ -71,6 +76,13 @@ func (m *memFS) list() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.names))
+}
+
+// read returns a copy of what is in a file.
+func (m *memFS) read(name string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.names[name].data)
 }
 
 func (m *memFS) check(op, name string) error {
@@ -189,7 +201,7 @@ func (f *memFile) Truncate(size int64) error {
 	if err := f.fs.check("truncate", f.name); err != nil {
 		return err
 	}
-	f.node.data = f.node.data[:size:size]
+	f.node.data = append(make([]byte, 0, size), f.node.data[:min(size, int64(len(f.node.data)))]...)[:size]
 	return nil
 }
 

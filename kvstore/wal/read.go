@@ -6,9 +6,9 @@ import "fmt"
 // fetch neighbours with one call.
 const spanWaste = 4 << 10
 
-// Read returns entries of partition from LSN from on, at most maxBytes of
-// data but at least one entry if there is one, and none if from is above the
-// last. It includes entries that are appended but not yet durable. The data
+// Read returns entries of partition from LSN from on, none if from is above
+// the last, else at least one and at most maxBytes, counting each with its
+// record header of 37 bytes. It includes entries that are appended but not yet durable. The data
 // belong to the caller. It returns [ErrTruncated] if from is no longer held,
 // and a [*CorruptError] if what it reads is not what was written.
 func (l *Log) Read(partition uint32, from uint64, maxBytes int) ([]Entry, error) {
@@ -57,7 +57,7 @@ func (l *Log) locate(partition uint32, from uint64, maxBytes int) (*reading, err
 	}
 	for lsn, size := from, 0; lsn <= x.last().LSN; lsn++ {
 		at := x.where[lsn-x.base.LSN-1]
-		size += int(at.length) - recordHeader
+		size += int(at.length)
 		if len(r.entries) > 0 && size > maxBytes {
 			break
 		}

@@ -53,17 +53,17 @@ func (l *Log) finish(g *group) bool {
 		l.durable = g.segment.seq
 		l.wakeTender()
 	}
+	reports := g.done
+	g.done = l.reported
+	l.spare = append(l.spare, g)
 	l.room.Broadcast()
 	l.mu.Unlock()
 
-	for i, done := range g.done {
+	for i, done := range reports {
 		done(nil)
-		g.done[i] = nil
+		reports[i] = nil
 	}
-	g.done = g.done[:0]
-	l.mu.Lock()
-	l.spare = append(l.spare, g)
-	l.mu.Unlock()
+	l.reported = reports[:0]
 	return true
 }
 
