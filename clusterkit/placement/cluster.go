@@ -97,7 +97,7 @@ func (c *cluster) readCurrent(current [][]string) {
 		row := make([]int32, 0, len(current[p]))
 		for slot, id := range current[p] {
 			i, ok := index[id]
-			if !ok || contains(row, i) {
+			if !ok || slices.Contains(row, i) {
 				continue
 			}
 			if slot == 0 {
@@ -131,7 +131,7 @@ func (c *cluster) choosePrimaries(replicas [][]int32) ([]int32, error) {
 	others := make([][]int32, c.partitions)
 	for p, set := range replicas {
 		others[p] = c.keptFirst(p, set)
-		if c.primary[p] != none && contains(set, c.primary[p]) {
+		if c.primary[p] != none && slices.Contains(set, c.primary[p]) {
 			keep[p] = []int32{c.primary[p]}
 		}
 	}
@@ -162,12 +162,12 @@ func (c *cluster) choosePrimaries(replicas [][]int32) ([]int32, error) {
 func (c *cluster) keptFirst(p int, set []int32) []int32 {
 	ordered := make([]int32, 0, len(set))
 	for _, i := range c.current[p] {
-		if contains(set, i) {
+		if slices.Contains(set, i) {
 			ordered = append(ordered, i)
 		}
 	}
 	for _, i := range set {
-		if !contains(c.current[p], i) {
+		if !slices.Contains(c.current[p], i) {
 			ordered = append(ordered, i)
 		}
 	}

@@ -1,5 +1,7 @@
 package placement
 
+import "slices"
+
 import "errors"
 
 // errInfeasible is returned by solve when no choice keeps all bounds.
@@ -137,7 +139,7 @@ func (f *flow) excess(v int32) int32 {
 
 // cost returns what it costs to choose node i for partition p.
 func (f *flow) cost(p int, i int32) int32 {
-	if contains(f.keep[p], i) {
+	if slices.Contains(f.keep[p], i) {
 		return 0
 	}
 	return 1

@@ -25,6 +25,8 @@
 // their weights make up for it.
 package placement
 
+import "slices"
+
 // Node is a node that may hold replicas.
 type Node struct {
 	ID string
@@ -89,21 +91,10 @@ func Moves(from, to [][]string) int {
 			continue
 		}
 		for _, id := range to[p] {
-			if !contains(from[p], id) {
+			if !slices.Contains(from[p], id) {
 				moves++
 			}
 		}
 	}
 	return moves
-}
-
-// contains is slices.Contains without its indirection: the sets here have the
-// size of a replication factor and are looked into millions of times.
-func contains[T comparable](set []T, x T) bool {
-	for _, y := range set {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }

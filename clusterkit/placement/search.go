@@ -1,5 +1,7 @@
 package placement
 
+import "slices"
+
 // unseen is the level of a vertex that no cheapest way leads to, or leads on
 // from.
 const unseen = int32(-1)
@@ -122,13 +124,13 @@ func (f *flow) labelFromCell(u int32) {
 		f.reach(u, int32(p), 0)
 	}
 	for _, i := range f.keep[p] {
-		if f.group[i] == g && !contains(f.chosen[p], i) {
+		if f.group[i] == g && !slices.Contains(f.chosen[p], i) {
 			f.reach(u, f.firstNode+i, 0)
 		}
 	}
 	if f.others != nil {
 		for _, i := range f.others[p] {
-			if !contains(f.chosen[p], i) && !contains(f.keep[p], i) {
+			if !slices.Contains(f.chosen[p], i) && !slices.Contains(f.keep[p], i) {
 				f.reach(u, f.firstNode+i, 1)
 			}
 		}
@@ -140,7 +142,7 @@ func (f *flow) labelFromCell(u int32) {
 		i := live.order[at]
 		if f.search.level[f.firstNode+i] != unseen {
 			live.remove(at)
-		} else if !contains(f.chosen[p], i) {
+		} else if !slices.Contains(f.chosen[p], i) {
 			f.reach(u, f.firstNode+i, 1)
 			live.remove(at)
 		}
@@ -235,7 +237,7 @@ func (f *flow) sendNext(u int32) bool {
 		for ; s.tried[i] < s.holdersFrom[i+1]; s.tried[i]++ {
 			p := int(s.holders[s.tried[i]])
 			v := f.cell(p, f.group[i])
-			if contains(f.chosen[p], i) && f.advance(u, v, -f.cost(p, i)) {
+			if slices.Contains(f.chosen[p], i) && f.advance(u, v, -f.cost(p, i)) {
 				f.drop(p, v, i)
 				return true
 			}
@@ -260,7 +262,7 @@ func (f *flow) sendFromCell(u int32) bool {
 		return true
 	}
 	for _, i := range f.keep[p] {
-		if f.group[i] == g && !contains(f.chosen[p], i) && f.advance(u, f.firstNode+i, 0) {
+		if f.group[i] == g && !slices.Contains(f.chosen[p], i) && f.advance(u, f.firstNode+i, 0) {
 			f.choose(p, u, i)
 			return true
 		}
@@ -269,7 +271,7 @@ func (f *flow) sendFromCell(u int32) bool {
 		return f.sendAnywhere(u, p, g)
 	}
 	for _, i := range f.others[p] {
-		if !contains(f.chosen[p], i) && !contains(f.keep[p], i) && f.advance(u, f.firstNode+i, 1) {
+		if !slices.Contains(f.chosen[p], i) && !slices.Contains(f.keep[p], i) && f.advance(u, f.firstNode+i, 1) {
 			f.choose(p, u, i)
 			return true
 		}
@@ -290,7 +292,7 @@ func (f *flow) sendAnywhere(u int32, p int, g int32) bool {
 	for _, part := range [2]span{{start, class.to}, {class.from, start}} {
 		for at := s.live.find(part.from); at < part.to; at = s.live.find(at + 1) {
 			i := s.live.order[at]
-			if contains(f.chosen[p], i) {
+			if slices.Contains(f.chosen[p], i) {
 				continue
 			}
 			if f.advance(u, f.firstNode+i, 1) {

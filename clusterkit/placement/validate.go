@@ -1,5 +1,7 @@
 package placement
 
+import "slices"
+
 import (
 	"errors"
 	"fmt"
@@ -38,7 +40,7 @@ func Validate(req Request, plan [][]string) error {
 			if !ok {
 				return fmt.Errorf("%w: partition %d is on %q, which is gone or drained", ErrInvalidPlan, p, id)
 			}
-			if contains(row[:slot], id) {
+			if slices.Contains(row[:slot], id) {
 				return fmt.Errorf("%w: partition %d is on %q twice", ErrInvalidPlan, p, id)
 			}
 			replicas[i]++
