@@ -20,8 +20,8 @@ type network struct {
 	groups []bounds // of the flow into a cell of that group
 	nodes  []bounds // of the flow from each node to the sink
 	keep   [][]int32
-	// others limits the choice to these nodes and those in keep; nil allows
-	// all nodes.
+	// others limits the choice to these nodes and those in keep, and takes a
+	// network of one group; nil allows all nodes.
 	others [][]int32
 }
 
