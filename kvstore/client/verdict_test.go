@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -82,4 +83,24 @@ func TestIsCertain(t *testing.T) {
 			t.Errorf("IsCertain(%v) = %v, want %v", tc.err, got, tc.want)
 		}
 	}
+}
+
+// Whatever decodes as an error has a code and survives the wire.
+func FuzzDecodeError(f *testing.F) {
+	f.Add([]byte(`{"error":{"code":"too_large","message":"m","details":{"limit":"4096"}}}`))
+	f.Add([]byte(`{"error":null}`))
+	f.Add([]byte(`404 page not found`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		e := decodeError(body)
+		if e == nil {
+			return
+		}
+		again, err := json.Marshal(api.ErrorBody{Error: e})
+		if err != nil || e.Code == "" {
+			t.Fatalf("decoded %+v, %v", e, err)
+		}
+		if got := decodeError(again); got == nil || got.Code != e.Code || got.Message != e.Message {
+			t.Errorf("%s decodes to %+v, want %+v", again, got, e)
+		}
+	})
 }
