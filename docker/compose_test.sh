@@ -26,7 +26,7 @@ fi
 
 project=${PROJECT:-clusterkit-test-$$}
 wait=${WAIT:-60}
-export KVNODE_IMAGE=$project
+export KVNODE_IMAGE=$project PARTITION_COUNT=16 REPLICATION_FACTOR=3 MIN_IN_SYNC=2
 export NODE_1_PORT=${NODE_1_PORT:-0} NODE_2_PORT=${NODE_2_PORT:-0} NODE_3_PORT=${NODE_3_PORT:-0}
 nodes="node-1 node-2 node-3"
 compose="$compose -p $project -f docker/compose.yaml"
