@@ -184,9 +184,11 @@ func (l *Log) openGroup() *group {
 	if n := len(l.groups); n > 0 && !l.groups[n-1].sealed {
 		return l.groups[n-1]
 	}
-	g := &group{}
+	var g *group
 	if n := len(l.spare); n > 0 {
 		g, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else {
+		g = &group{}
 	}
 	l.seq++
 	g.begin(l.current(), l.end, l.seq)

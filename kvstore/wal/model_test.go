@@ -56,7 +56,13 @@ func replay(records []Record) map[uint32]*modelPartition {
 // differs returns how the log differs from the model after records, or "". A
 // log may have dropped entries that are applied.
 func (m *model) differs(l *Log, found *Recovery, records []Record) string {
-	for id, want := range replay(records) {
+	all := replay(records)
+	for id := range found.Partitions {
+		if all[id] == nil {
+			return fmt.Sprintf("partition %d is not expected", id)
+		}
+	}
+	for id, want := range all {
 		got := found.Partitions[id]
 		if string(got.State) != want.state || got.Last != want.last() || got.Base.LSN < want.base.LSN {
 			return fmt.Sprintf("partition %d recovered as %+v, want %+v", id, got, want)

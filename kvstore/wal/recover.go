@@ -34,7 +34,9 @@ type Recovered struct {
 type recovery struct {
 	opts       Options
 	partitions map[uint32]*index
-	segments   []*segment
+	// headed are the partitions whose base is what a head said, not a reset.
+	headed   map[uint32]bool
+	segments []*segment
 	// seq is that of the last group, known the number of partitions after it.
 	seq   uint64
 	known int
@@ -66,7 +68,7 @@ func (r *recovery) report() *Recovery {
 // files of the result, each ending with its last valid group. No file is
 // changed if there is corruption.
 func recoverDir(opts Options) (*recovery, error) {
-	r := &recovery{opts: opts, partitions: make(map[uint32]*index)}
+	r := &recovery{opts: opts, partitions: make(map[uint32]*index), headed: make(map[uint32]bool)}
 	seqs, err := listSegments(opts)
 	if err != nil {
 		return nil, err
@@ -213,12 +215,15 @@ func (r *recovery) take(s *segment, h header, offset int64, records []located) e
 		if err := r.check(rec); err != nil {
 			return fmt.Errorf("record %d of the group: %w", i, err)
 		}
-		if rec.Kind == kindHead {
+		switch rec.Kind {
+		case kindHead:
 			r.takeHead(rec)
 			continue
-		}
-		if rec.Kind == KindEntry {
+		case KindReset:
+			delete(r.headed, rec.Partition)
+		case KindEntry:
 			s.partitions[rec.Partition] = struct{}{}
+			r.lowerBase(rec)
 		}
 		at := location{s.seq, uint32(offset+groupHeader) + rec.offset, uint32(recordSize(len(rec.Data))), h.seed}
 		apply(r.partitions, &rec.Record, at)
@@ -269,7 +274,10 @@ func (r *recovery) check(rec *located) error {
 			return fmt.Errorf("partition %d ends at %v, the head of the segment says %v", rec.Partition, x.last(), rec.position())
 		}
 	case KindEntry:
-		if last := x.last(); rec.LSN <= x.base.LSN || rec.LSN > last.LSN+1 || rec.prevEpoch != x.epoch(rec.LSN-1) {
+		last := x.last()
+		replaces := r.headed[rec.Partition] && rec.LSN > 0 && rec.LSN <= x.base.LSN
+		follows := rec.LSN > x.base.LSN && rec.LSN <= last.LSN+1 && rec.prevEpoch == x.epoch(rec.LSN-1)
+		if !replaces && !follows {
 			return fmt.Errorf("entry %v of partition %d follows epoch %d, the log goes from %v to %v",
 				rec.position(), rec.Partition, rec.prevEpoch, x.base, last)
 		}
@@ -289,6 +297,16 @@ func (r *recovery) takeHead(rec *located) {
 	x := &index{state: bytes.Clone(rec.Data)}
 	x.reset(rec.position())
 	r.partitions[rec.Partition] = x
+	r.headed[rec.Partition] = true
+}
+
+// lowerBase makes way for an entry that replaces one of a segment that is
+// gone, where the head of the oldest segment still counts the replaced ones.
+// Those below it were applied, or their segment would be here.
+func (r *recovery) lowerBase(rec *located) {
+	if x := r.partitions[rec.Partition]; x != nil && rec.LSN <= x.base.LSN {
+		x.reset(Position{rec.prevEpoch, rec.LSN - 1})
+	}
 }
 
 // cut removes what may follow the last valid group, so that it can never be
