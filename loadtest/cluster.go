@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,7 +32,7 @@ func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options.Log = slog.New(slog.NewTextHandler(stderr, nil))
-			return inDir(dir, func(dir string) error {
+			return inDir(cmd.Context(), dir, func(dir string) error {
 				options.Dir = dir
 				return serveCluster(cmd.Context(), options, stdout)
 			})
@@ -68,8 +69,8 @@ func serveCluster(ctx context.Context, options localcluster.Options, stdout io.W
 }
 
 // inDir calls do with dir. An empty dir becomes a temporary one, which is kept
-// only if do fails and has put something there.
-func inDir(dir string, do func(dir string) error) error {
+// only if do fails by itself.
+func inDir(ctx context.Context, dir string, do func(dir string) error) error {
 	if dir != "" {
 		return do(dir)
 	}
@@ -77,13 +78,12 @@ func inDir(dir string, do func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := do(dir); err != nil {
-		if os.Remove(dir) == nil {
-			return err
-		}
-		return fmt.Errorf("%w\ndata and logs are kept in %s", err, dir)
+	failure := do(dir)
+	empty := os.Remove(dir) == nil
+	if failure != nil && ctx.Err() == nil && !empty {
+		return fmt.Errorf("%w\ndata and logs are kept in %s", failure, dir)
 	}
-	return os.RemoveAll(dir)
+	return errors.Join(failure, os.RemoveAll(dir))
 }
 
 // besideThis returns the path of a program that was built into the same

@@ -28,7 +28,7 @@ func demoCommand(stdout io.Writer) *cobra.Command {
 		Short: "Show a cluster that loses a node under load, and no write",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return inDir("", func(dir string) error {
+			return inDir(cmd.Context(), "", func(dir string) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
 				defer cancel()
 				d := &demo{stdout: stdout, start: time.Now()}
@@ -83,7 +83,12 @@ func (d *demo) play(ctx context.Context, options localcluster.Options) error {
 	if _, err := result.WriteTo(d.stdout); err != nil {
 		return err
 	}
-	return verdictError(result)
+	if err := verdictError(result); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.stdout, "\nA node was killed under load: no acknowledged write is lost, and no client waited longer than %s for a write to succeed.\n",
+		workload.Round(result.ClientGap))
+	return err
 }
 
 // setAndGet writes through one node and reads through each other one.
