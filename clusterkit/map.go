@@ -1,5 +1,11 @@
 package clusterkit
 
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
 // Config is what the nodes of a cluster agree on. It is fixed when the
 // cluster is bootstrapped and replicated with the map.
 type Config struct {
@@ -19,6 +25,10 @@ type Config struct {
 	// Hash names the function from key to partition: [HashXX64] (the default)
 	// or [HashCRC16Slots].
 	Hash string `json:"hash"`
+	// LeaseDuration is how long a node may act as a primary after it last
+	// heard that its session is alive: the floor of the time that a failover
+	// takes. Nodes renew four times in it. Default 1 s, at least 100 ms.
+	LeaseDuration time.Duration `json:"lease_duration_ns"`
 }
 
 // Node is one member of the cluster.
@@ -57,9 +67,12 @@ type Partition struct {
 	// Version counts the changes of Members, InSync and Epoch. Every change
 	// is a compare-and-set on Epoch and Version.
 	Version uint64 `json:"version"`
-	// Primary is the ID of the primary's node, "" before the first assignment.
+	// Primary is the ID of the primary's node. It is "" before the first
+	// assignment, and when the primary came back with an empty disk while no
+	// other in-sync copy was there to take over.
 	Primary string `json:"primary"`
-	// Members are all assigned copies, the primary's included.
+	// Members are all assigned copies, the primary's included. A node is in it
+	// once, and a second time only as the last in-sync copy on a lost disk.
 	Members []Member `json:"members"`
 	// InSync are the members that hold every acknowledged write; the others
 	// are learners, or were removed because they fell silent.
@@ -82,4 +95,68 @@ type Map struct {
 	Nodes []Node `json:"nodes"`
 	// Partitions are indexed by Partition.Index.
 	Partitions []Partition `json:"partitions"`
+}
+
+// Node returns the node of that ID, nil if there is none. The result points
+// into the map and must not be modified.
+func (m *Map) Node(id string) *Node {
+	i, ok := slices.BinarySearchFunc(m.Nodes, id, func(n Node, id string) int { return cmp.Compare(n.ID, id) })
+	if !ok {
+		return nil
+	}
+	return &m.Nodes[i]
+}
+
+// Present reports whether the copy can be used now: its node has an open
+// session and still runs on the disk that the copy is on.
+func (m *Map) Present(c Member) bool {
+	n := m.Node(c.Node)
+	return n != nil && n.Alive && n.Store == c.Store
+}
+
+// CurrentMember returns the copy of p that is on the present disk of the
+// node, and whether there is one.
+func (m *Map) CurrentMember(p *Partition, nodeID string) (Member, bool) {
+	n := m.Node(nodeID)
+	if n == nil {
+		return Member{}, false
+	}
+	return p.member(nodeID, n.Store)
+}
+
+// IsInSync reports whether exactly this copy is in the in-sync set.
+func (p *Partition) IsInSync(c Member) bool { return slices.Contains(p.InSync, c) }
+
+// IsMember reports whether exactly this copy is assigned.
+func (p *Partition) IsMember(c Member) bool { return slices.Contains(p.Members, c) }
+
+// MemberOf returns the node's copy and whether it has one. Of two copies of
+// one node it returns the later assigned; see [Map.CurrentMember].
+func (p *Partition) MemberOf(nodeID string) (Member, bool) {
+	var found Member
+	ok := false
+	for _, c := range p.Members {
+		if c.Node == nodeID && (!ok || c.Incarnation > found.Incarnation) {
+			found, ok = c, true
+		}
+	}
+	return found, ok
+}
+
+func (p *Partition) member(nodeID, store string) (Member, bool) {
+	for _, c := range p.Members {
+		if c.Node == nodeID && c.Store == store {
+			return c, true
+		}
+	}
+	return Member{}, false
+}
+
+// assigned reports whether the partition has had its first assignment.
+func (p *Partition) assigned() bool { return len(p.Members) > 0 }
+
+// hasInSync reports whether the node's copy on that store is in sync.
+func (p *Partition) hasInSync(nodeID, store string) bool {
+	c, ok := p.member(nodeID, store)
+	return ok && p.IsInSync(c)
 }

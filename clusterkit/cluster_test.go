@@ -1,0 +1,180 @@
+package clusterkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// testWait bounds every wait for a condition; no test waits for it to pass.
+const testWait = 30 * time.Second
+
+// testCluster is a cluster of real nodes over loopback TCP.
+type testCluster struct {
+	t      *testing.T
+	dir    string
+	config Config
+	edit   func(*Options)
+	// http and raft have the addresses of each node; they stay the same over
+	// restarts.
+	http, raft map[string]string
+	nodes      map[string]*ClusterKit
+}
+
+func newTestCluster(t *testing.T, config Config) *testCluster {
+	t.Helper()
+	return &testCluster{
+		t: t, dir: t.TempDir(), config: config,
+		http: make(map[string]string), raft: make(map[string]string), nodes: make(map[string]*ClusterKit),
+	}
+}
+
+// options returns those of a node; node-1 bootstraps, the others join it.
+func (c *testCluster) options(id string) Options {
+	c.t.Helper()
+	if c.http[id] == "" {
+		c.http[id], c.raft[id] = freeAddr(c.t), freeAddr(c.t)
+	}
+	config := c.config
+	o := Options{
+		NodeID:   id,
+		HTTPAddr: c.http[id],
+		RaftAddr: c.raft[id],
+		DataDir:  filepath.Join(c.dir, id),
+		Config:   &config,
+		Logger:   testLogger(c.t, id),
+	}
+	if id == "node-1" {
+		o.Bootstrap = true
+	} else {
+		if c.http["node-1"] == "" {
+			c.options("node-1")
+		}
+		o.JoinAddr = c.http["node-1"]
+	}
+	if c.edit != nil {
+		c.edit(&o)
+	}
+	return o
+}
+
+// start starts nodes without waiting for them to be ready. prepare is called
+// before Start.
+func (c *testCluster) start(prepare func(*ClusterKit), ids ...string) {
+	c.t.Helper()
+	for _, id := range ids {
+		ck, err := NewClusterKit(c.options(id))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.t.Cleanup(func() { _ = ck.Stop() })
+		if prepare != nil {
+			prepare(ck)
+		}
+		if err := ck.Start(); err != nil {
+			c.t.Fatal(err)
+		}
+		c.nodes[id] = ck
+	}
+}
+
+func (c *testCluster) ready(ids ...string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), testWait)
+	defer cancel()
+	for _, id := range ids {
+		if err := c.nodes[id].Ready(ctx); err != nil {
+			c.t.Fatalf("%s is not ready: %v", id, err)
+		}
+	}
+}
+
+// kill ends a node as kill -9 would: nobody is told.
+func (c *testCluster) kill(id string) {
+	c.t.Helper()
+	c.nodes[id].abort()
+	delete(c.nodes, id)
+}
+
+func (c *testCluster) stop(id string) {
+	c.t.Helper()
+	if err := c.nodes[id].Stop(); err != nil {
+		c.t.Fatalf("stop %s: %v", id, err)
+	}
+	delete(c.nodes, id)
+}
+
+// leader returns the node that leads the control plane.
+func (c *testCluster) leader() string {
+	c.t.Helper()
+	leader := ""
+	c.eventually("a leader", func() bool {
+		for id, ck := range c.nodes {
+			if ck.controller.keeper.Load() != nil {
+				leader = id
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// settled waits until the copies of every partition are where they should be,
+// with so many of them in sync, in the eyes of all nodes.
+func (c *testCluster) settled(copies int) {
+	c.t.Helper()
+	c.eventually(fmt.Sprintf("%d settled copies of each partition", copies), func() bool {
+		for _, ck := range c.nodes {
+			m := ck.Map()
+			if m == nil {
+				return false
+			}
+			for i := range m.Partitions {
+				p := &m.Partitions[i]
+				if n := m.Node(p.Primary); !p.settled(m) || len(p.InSync) != copies || n == nil || !n.Alive {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func (c *testCluster) eventually(what string, condition func() bool) {
+	c.t.Helper()
+	eventually(c.t, what, condition)
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(testWait)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within %s", what, testWait)
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("no %s: the test is over", what)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func testLogger(t *testing.T, node string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}

@@ -1,0 +1,385 @@
+package clusterkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// ClusterKit is one node of a cluster. Its methods may be called concurrently.
+type ClusterKit struct {
+	opts    settings
+	dir     *dataDir
+	storeID string
+	clock   clock
+	log     *slog.Logger
+	handler http.Handler
+
+	state      *fsm
+	watch      *watchers
+	hooks      *hookRunner
+	handover   *handover
+	session    *session
+	controller *controller
+	proposer   *proposer
+	book       *addressBook
+	metrics    metrics
+	// ready is closed and renewed whenever HoldsLease may have changed.
+	ready *broadcast
+	// self is this node as it describes itself, without session.
+	self     atomic.Pointer[Node]
+	stopping atomic.Bool
+
+	// ctx ends when the node stops; wg has its goroutines.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	life    sync.Mutex
+	started bool
+	net     *network
+	store   *raftStore
+
+	stopOnce sync.Once
+	stopErr  error
+	fatalErr atomic.Pointer[error]
+	done     chan struct{}
+	doneOnce sync.Once
+}
+
+const (
+	stopTimeout    = 10 * time.Second
+	goodbyeTimeout = 1500 * time.Millisecond
+	foundTimeout   = 30 * time.Second
+)
+
+// NewClusterKit validates the options and takes hold of the data directory. It
+// listens on nothing and starts nothing; [ClusterKit.Start] does. The errors
+// match [ErrOptions], [ErrDataDir] or [ErrNoCluster]. A ClusterKit that was
+// returned must be stopped, also when it was not started.
+func NewClusterKit(o Options) (*ClusterKit, error) {
+	opts, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDataDir(opts.DataDir, opts.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	ck := build(opts, dir, systemClock{})
+	if err := errors.Join(ck.checkPurpose(), ck.metrics.register()); err != nil {
+		return nil, errors.Join(err, dir.close())
+	}
+	return ck, nil
+}
+
+// checkPurpose makes sure that the node has a cluster to return to, to found
+// or to join, and that it is the one of the options.
+func (ck *ClusterKit) checkPurpose() error {
+	id := ck.dir.identity()
+	if id.ClusterUUID == "" && !ck.opts.Bootstrap && len(ck.opts.joinAddrs) == 0 {
+		return fmt.Errorf("%w: DataDir %q has no data: set Bootstrap on the first node of a new cluster, or JoinAddr to the HTTP address of a node of the cluster", ErrNoCluster, ck.opts.DataDir)
+	}
+	if id.Config != nil {
+		if reason := ck.opts.wanted.contradiction(*id.Config); reason != "" {
+			return fmt.Errorf("%w %s", ErrOptions, reason)
+		}
+	}
+	return nil
+}
+
+// build wires the parts. Nothing runs yet.
+func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
+	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, clock: clock, done: make(chan struct{}), ready: newBroadcast()}
+	ck.ctx, ck.cancel = context.WithCancel(context.Background())
+	ck.log = opts.Logger.With("node", opts.NodeID)
+	ck.metrics = metrics{ck}
+	ck.state = &fsm{published: ck.published, failed: ck.fail}
+	ck.watch = newWatchers(ck.state.Map)
+	ck.book = &addressBook{state: ck.state}
+	ck.proposer = &proposer{wg: &ck.wg}
+	ck.hooks = newHookRunner(ck.joined, ck.copied, ck.log)
+	ck.handover = &handover{nodeID: opts.NodeID, transfer: ck.Transfer, log: ck.log}
+	ck.session = &session{
+		self: ck.Self, dir: dir, state: ck.state, clock: clock, log: ck.log,
+		propose: ck.proposer.propose, renew: ck.renewAnywhere, applied: ck.appliedIndex,
+		changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
+	}
+	ck.controller = &controller{
+		state: ck.state, proposer: ck.proposer, clock: clock, log: ck.log, watch: ck.watch,
+		managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
+	}
+	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
+	ck.handler = ck.routes()
+	return ck
+}
+
+// setAddresses records what others are told, from where this node listens.
+func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
+	_, raftPort, _ := net.SplitHostPort(raftAddr)
+	_, httpPort, _ := net.SplitHostPort(httpAddr)
+	ck.self.Store(&Node{
+		ID:       ck.opts.NodeID,
+		Name:     ck.opts.NodeName,
+		IP:       net.JoinHostPort(ck.opts.advertiseHTTP, httpPort),
+		RaftAddr: net.JoinHostPort(ck.opts.advertiseRaft, raftPort),
+		Store:    ck.StoreID(),
+	})
+}
+
+// Start listens, starts the node and returns when its own services run. On the
+// node that bootstraps a cluster it also waits for the first assignment. A
+// node that joins goes on trying in the background: see [ClusterKit.Ready] and
+// [ClusterKit.Done]. After an error the node is stopped.
+func (ck *ClusterKit) Start() error {
+	founded, err := ck.start()
+	if err == nil && founded {
+		if err = ck.awaitAssignment(); err != nil {
+			return errors.Join(err, ck.Stop())
+		}
+	}
+	return err
+}
+
+func (ck *ClusterKit) start() (founded bool, err error) {
+	ck.life.Lock()
+	defer ck.life.Unlock()
+	switch {
+	case ck.stopping.Load():
+		return false, ErrStopped
+	case ck.started:
+		return false, errors.New("clusterkit is started already")
+	}
+	ck.started = true
+	if founded, err = ck.run(); err != nil {
+		return false, errors.Join(err, ck.teardown(context.Background()))
+	}
+	return founded, nil
+}
+
+// run starts the parts in the order in which they need one another.
+func (ck *ClusterKit) run() (founded bool, err error) {
+	if ck.net, err = listen(ck); err != nil {
+		return false, err
+	}
+	raftLog := newRaftLogger(ck.log, slog.LevelWarn)
+	if ck.store, err = openRaftStore(ck.dir.raftDir(), raftLog); err != nil {
+		return false, err
+	}
+	empty, err := ck.store.empty()
+	if err != nil {
+		return false, err
+	}
+	// Raft blocks on this channel; the buffer only eases its shutdown.
+	notify := make(chan bool, 8)
+	id := ck.serverID()
+	ck.book.self = ck.net.peerAddr()
+	r, err := raft.NewRaft(raftConfig(id, notify, raftLog), ck.state, ck.store.logs, ck.store.bolt, ck.store.snapshots, ck.net.transport(ck.book, newRaftLogger(ck.log, slog.LevelDebug)))
+	if err != nil {
+		return false, dataDirError("Raft cannot start: %w: restore the directory, or start with an empty one", err)
+	}
+	ck.proposer.raft, ck.proposer.client = r, ck.net.client
+	ck.controller.raft = r
+	ck.book.raft.Store(r)
+	if empty {
+		if founded, err = ck.foundOrJoin(r); err != nil {
+			return false, err
+		}
+	}
+	ck.net.serve(ck)
+	ck.wg.Go(func() { ck.controller.run(ck.ctx, notify) })
+	ck.session.start(ck.ctx, ck.fail)
+	if !ck.opts.ManagedReplication {
+		changes := ck.watch.watch(ck.ctx)
+		ck.wg.Go(func() { ck.handover.run(ck.ctx, changes) })
+	}
+	if empty && !founded {
+		ck.wg.Go(ck.join)
+	}
+	return founded, nil
+}
+
+// foundOrJoin decides what a node without a Raft log does, and founds the
+// cluster if that is it.
+func (ck *ClusterKit) foundOrJoin(r *raft.Raft) (founded bool, err error) {
+	id := ck.dir.identity()
+	if !id.Founder {
+		if !ck.opts.Bootstrap || id.ClusterUUID != "" {
+			return false, nil
+		}
+		resp, err := ck.joiner().attempt(ck.ctx)
+		if err == nil && resp.ClusterUUID != "" {
+			return false, ck.adopt(resp)
+		}
+		if errors.Is(err, ErrJoinRefused) || errors.Is(err, errNodeIDInUse) {
+			return false, err
+		}
+		config, err := ck.opts.wanted.withDefaults()
+		if err != nil {
+			return false, err
+		}
+		if err := ck.dir.update(func(id *identity) {
+			id.Founder, id.ClusterUUID, id.Config = true, uuid.NewString(), &config
+		}); err != nil {
+			return false, err
+		}
+		id = ck.dir.identity()
+	}
+	ck.controller.founding = bootstrapCommand{ClusterUUID: id.ClusterUUID, Config: *id.Config}
+	self := raft.Server{ID: raft.ServerID(ck.serverID()), Address: raft.ServerAddress(ck.book.self)}
+	if err := r.BootstrapCluster(raft.Configuration{Servers: []raft.Server{self}}).Error(); err != nil {
+		return false, fmt.Errorf("bootstrap: %w", err)
+	}
+	ck.log.Info("cluster founded", "name", id.Config.ClusterName, "cluster", id.ClusterUUID)
+	return true, nil
+}
+
+// awaitAssignment waits for the first assignment of every partition.
+func (ck *ClusterKit) awaitAssignment() error {
+	ctx, cancel := context.WithTimeout(ck.ctx, foundTimeout)
+	defer cancel()
+	for m := range ck.Watch(ctx) {
+		if m.Partitions[len(m.Partitions)-1].assigned() {
+			return nil
+		}
+	}
+	return fmt.Errorf("bootstrap: the first assignment was not made within %s", foundTimeout)
+}
+
+// Stop is [ClusterKit.Shutdown] within ten seconds. It may be called again and
+// returns the same.
+func (ck *ClusterKit) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return ck.Shutdown(ctx)
+}
+
+// Shutdown gives up the lease, ends the session, so that others take over this
+// node's partitions at once, and stops everything. When it returns nil, no
+// goroutine of this node is left. The context bounds the wait for hooks that
+// are running; an application that replicates by itself hands its primaries
+// over before.
+func (ck *ClusterKit) Shutdown(ctx context.Context) error {
+	ck.stopping.Store(true)
+	ck.life.Lock()
+	defer ck.life.Unlock()
+	if ck.started {
+		ck.sayGoodbye(ctx)
+	}
+	return ck.teardown(ctx)
+}
+
+// sayGoodbye is best effort: what it does not reach happens when the session
+// runs out.
+func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
+	r := ck.book.raft.Load()
+	if r == nil || r.State() == raft.Shutdown {
+		return
+	}
+	ck.session.stop()
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+	defer cancel()
+	ref := sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
+	if m := ck.Map(); m != nil && ref.openIn(m) {
+		if _, err := ck.proposer.propose(ctx, endSessionCommand{Session: ref, DropCopies: !ck.opts.ManagedReplication}); err != nil {
+			ck.log.Debug("goodbye not said", "error", err)
+		}
+	}
+	if r.State() == raft.Leader && ctx.Err() == nil {
+		if err := r.LeadershipTransfer().Error(); err != nil {
+			ck.log.Debug("leadership not handed over", "error", err)
+		}
+	}
+}
+
+// teardown stops what runs, in any state of the start. It runs once.
+func (ck *ClusterKit) teardown(ctx context.Context) error {
+	ck.stopOnce.Do(func() {
+		ck.stopping.Store(true)
+		ck.session.stop()
+		ck.cancel()
+		errs := []error{ck.hooks.close(ctx)}
+		if r := ck.book.raft.Load(); r != nil {
+			stopped := r.Shutdown()
+			ck.net.close()
+			errs = append(errs, stopped.Error())
+		} else if ck.net != nil {
+			ck.net.close()
+		}
+		ck.watch.close()
+		ck.wg.Wait()
+		if ck.store != nil {
+			errs = append(errs, ck.store.close())
+		}
+		ck.metrics.unregister()
+		errs = append(errs, ck.dir.close())
+		ck.stopErr = errors.Join(errs...)
+		ck.end(ErrStopped)
+	})
+	return ck.stopErr
+}
+
+// fail makes this node useless for good, and says so through Done.
+func (ck *ClusterKit) fail(err error) {
+	ck.log.Error("this node cannot be part of the cluster", "error", err)
+	ck.end(err)
+}
+
+func (ck *ClusterKit) end(err error) {
+	ck.doneOnce.Do(func() {
+		ck.fatalErr.Store(&err)
+		close(ck.done)
+		ck.ready.notify()
+	})
+}
+
+// Done is closed when the cluster has turned this node away for good, or the
+// node has stopped. The node still has to be stopped in the first case.
+func (ck *ClusterKit) Done() <-chan struct{} { return ck.done }
+
+// Err returns why Done is closed, [ErrStopped] after a stop, nil while it is
+// open.
+func (ck *ClusterKit) Err() error {
+	if err := ck.fatalErr.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Ready waits until this node has joined, knows the map and holds its lease.
+// It returns the context's error, or Err if the node will never be ready.
+func (ck *ClusterKit) Ready(ctx context.Context) error {
+	for {
+		changed := ck.ready.wait()
+		if ck.HoldsLease() {
+			return nil
+		}
+		select {
+		case <-ck.done:
+			return ck.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// abort ends the node as a crash does, for tests: nobody is told.
+func (ck *ClusterKit) abort() {
+	ck.stopping.Store(true)
+	ck.life.Lock()
+	defer ck.life.Unlock()
+	if ck.net != nil {
+		ck.net.streams.close()
+	}
+	_ = ck.teardown(context.Background())
+}

@@ -1,0 +1,112 @@
+package clusterkit
+
+// sessionRef names one session.
+type sessionRef struct {
+	Node        string `json:"node"`
+	Incarnation uint64 `json:"incarnation"`
+}
+
+func (s sessionRef) openIn(m *Map) bool {
+	n := m.Node(s.Node)
+	return n != nil && n.Alive && n.Incarnation == s.Incarnation
+}
+
+// registerCommand opens a session: of a node that joins, of a process that
+// started again, or of one whose session was ended.
+type registerCommand struct {
+	// Node holds what the node says of itself. Its incarnation must be above
+	// every earlier one: each is used by one process, for one session, so that
+	// a late duplicate can never end a session that came after it.
+	Node Node `json:"node"`
+	// DropCopies is set where the application does not replicate by itself.
+	DropCopies bool `json:"drop_copies,omitempty"`
+}
+
+func (registerCommand) kind() commandKind { return kindRegister }
+
+func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
+	if m == nil {
+		return m, refuse(codeNoCluster, "")
+	}
+	e := newEdit(m)
+	if old := m.Node(c.Node.ID); old != nil {
+		switch {
+		case old.Alive && old.Store == c.Node.Store && old.Incarnation == c.Node.Incarnation:
+			return m, result{Incarnation: old.Incarnation}
+		case old.Alive && old.Store != c.Node.Store:
+			return m, refuse(codeConflict, "node %q is alive with store %s", old.ID, old.Store)
+		case c.Node.Incarnation <= old.Incarnation:
+			return m, result{Code: codeIncarnation, Incarnation: old.Incarnation}
+		case old.Store != c.Node.Store:
+			e.loseStore(*old)
+		case old.Alive:
+			// The disk is locked by the new process, so the old one is gone.
+			e.endSession(*old, c.DropCopies, c.Node.ID+" restarted")
+		}
+	}
+	node := c.Node
+	node.Alive = true
+	e.putNode(node)
+	for i := range e.partitions {
+		if p := &e.partitions[i]; p.Primary == node.ID {
+			e.elect(i, p.wantedPrimary(), node.ID+" restarted")
+		}
+	}
+	e.electMissing(node.ID + " returned")
+	return e.result(), result{Incarnation: node.Incarnation}
+}
+
+// renewCommand renews sessions. It changes nothing: that it was committed in
+// the leader's own term is what lets the leader grant the leases.
+type renewCommand struct {
+	Term     uint64       `json:"term"`
+	Sessions []sessionRef `json:"sessions"`
+}
+
+func (renewCommand) kind() commandKind { return kindRenew }
+
+func (c renewCommand) apply(m *Map, term uint64) (*Map, result) {
+	if m == nil {
+		return m, refuse(codeNoCluster, "")
+	}
+	if c.Term != term {
+		return m, refuse(codeNoLeader, "renewed by the leader of term %d in term %d", c.Term, term)
+	}
+	r := result{Renewed: make([]bool, len(c.Sessions))}
+	for i, s := range c.Sessions {
+		r.Renewed[i] = s.openIn(m)
+	}
+	return m, r
+}
+
+// endSessionCommand ends a session and, in the same entry, elects primaries in
+// the node's place. A leader of an earlier term may not end a session: it does
+// not know of the renewals that came after it.
+type endSessionCommand struct {
+	// Term is the leader's, 0 when the node itself says goodbye.
+	Term       uint64     `json:"term,omitempty"`
+	Session    sessionRef `json:"session"`
+	DropCopies bool       `json:"drop_copies,omitempty"`
+}
+
+func (endSessionCommand) kind() commandKind { return kindEndSession }
+
+func (c endSessionCommand) apply(m *Map, term uint64) (*Map, result) {
+	if m == nil {
+		return m, refuse(codeNoCluster, "")
+	}
+	if c.Term != 0 && c.Term != term {
+		return m, refuse(codeStale, "ended by the leader of term %d in term %d", c.Term, term)
+	}
+	if !c.Session.openIn(m) {
+		return m, result{}
+	}
+	reason := c.Session.Node + " stopped"
+	if c.Term != 0 {
+		reason = c.Session.Node + " was lost"
+	}
+	e := newEdit(m)
+	e.endSession(*m.Node(c.Session.Node), c.DropCopies, reason)
+	e.electMissing(reason)
+	return e.result(), result{}
+}

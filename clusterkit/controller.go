@@ -1,0 +1,237 @@
+package clusterkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// controller does what only the Raft leader does: it keeps the sessions and
+// moves the map to where it should be. Every decision is a pure function of
+// the map, in decide.go; a decision that comes too late is refused by the
+// state machine.
+type controller struct {
+	raft     *raft.Raft
+	state    *fsm
+	proposer *proposer
+	clock    clock
+	log      *slog.Logger
+	watch    *watchers
+
+	managed            bool
+	reReplicationDelay time.Duration
+	// founding is proposed by a leader that finds no cluster.
+	founding bootstrapCommand
+
+	// keeper is nil while this node does not lead.
+	keeper atomic.Pointer[keeper]
+}
+
+const (
+	barrierTimeout = 5 * time.Second
+	// reviewInterval bounds how long the controller goes without a look.
+	reviewInterval = 500 * time.Millisecond
+	// serverChangeTimeout bounds the wait to be taken up by Raft.
+	serverChangeTimeout = 2 * time.Second
+)
+
+// run leads whenever Raft says so. It never lets Raft wait for a notification
+// to be taken, and returns when the context has ended and all work stopped.
+func (c *controller) run(ctx context.Context, notify <-chan bool) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := func() {}
+	defer func() { stop() }()
+	previous := make(chan struct{})
+	close(previous)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case leader := <-notify:
+			stop()
+			if !leader {
+				continue
+			}
+			term, cancel := context.WithCancel(ctx)
+			stop = cancel
+			before, done := previous, make(chan struct{})
+			previous = done
+			wg.Go(func() {
+				defer close(done)
+				<-before
+				c.lead(term)
+			})
+		}
+	}
+}
+
+// lead works until the context ends, which it does with the leadership. After
+// an outcome that is not known it begins anew, as if just elected.
+func (c *controller) lead(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := c.leadOnce(ctx); err != nil && ctx.Err() == nil {
+			c.log.Warn("control plane: leading failed, beginning anew", "error", err)
+			sleep(ctx, maxRetryDelay)
+		}
+	}
+}
+
+func (c *controller) leadOnce(ctx context.Context) error {
+	// Decide nothing before everything that earlier leaders committed is
+	// known here.
+	term := c.raft.CurrentTerm()
+	if err := c.raft.Barrier(barrierTimeout).Error(); err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	if c.raft.CurrentTerm() != term || c.raft.State() != raft.Leader {
+		return errors.New("the leadership changed meanwhile")
+	}
+	if c.state.Map() == nil {
+		if _, err := c.proposer.apply(ctx, c.founding); err != nil {
+			return fmt.Errorf("found the cluster: %w", err)
+		}
+	}
+	k := &keeper{
+		term:       term,
+		clock:      c.clock,
+		state:      c.state,
+		apply:      c.proposer.apply,
+		dropCopies: !c.managed,
+		log:        c.log,
+		renewals:   make(chan renewal),
+		done:       make(chan struct{}),
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.keeper.Store(k)
+	defer c.keeper.Store(nil)
+	c.log.Info("leading the control plane", "term", term)
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { c.plan(ctx, k) })
+	k.run(ctx)
+	cancel()
+	return nil
+}
+
+// plan reviews the map at each change.
+func (c *controller) plan(ctx context.Context, k *keeper) {
+	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration)}
+	maps := c.watch.watch(ctx)
+	ticker := time.NewTicker(reviewInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-maps:
+		case <-ticker.C:
+		}
+		if err := review.once(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoLeader) {
+			c.log.Warn("control plane: review failed, it will be repeated", "error", err)
+		}
+	}
+}
+
+// planner is the controller's memory of one term.
+type planner struct {
+	*controller
+	keeper *keeper
+	// deadSince is when this leader first saw each dead node dead.
+	deadSince map[string]time.Duration
+	// planned are the nodes that the last plan was for.
+	planned []string
+}
+
+func (p *planner) once(ctx context.Context) error {
+	m := p.state.Map()
+	now := p.clock.Now()
+	for _, n := range m.Nodes {
+		if _, noted := p.deadSince[n.ID]; n.Alive {
+			delete(p.deadSince, n.ID)
+		} else if !noted {
+			p.deadSince[n.ID] = now
+		}
+	}
+	return errors.Join(
+		p.desire(ctx, m, now),
+		p.move(ctx),
+		p.changeServers(p.state.Map()),
+	)
+}
+
+func (p *planner) desire(ctx context.Context, m *Map, now time.Duration) error {
+	nodes := placeable(m, p.deadSince, now, p.reReplicationDelay)
+	if slices.Equal(nodes, p.planned) {
+		return nil
+	}
+	changes, err := desires(m, nodes)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	if len(changes) > 0 {
+		if _, err := p.proposer.apply(ctx, desireCommand{Term: p.keeper.term, Desired: changes}); err != nil {
+			return fmt.Errorf("record the plan: %w", err)
+		}
+		p.log.Info("placement changed", "nodes", nodes, "partitions", len(changes))
+	}
+	p.planned = nodes
+	return nil
+}
+
+func (p *planner) move(ctx context.Context) error {
+	steps := nextMoves(p.state.Map())
+	if len(steps) == 0 {
+		return nil
+	}
+	if _, err := p.proposer.apply(ctx, movesCommand{Term: p.keeper.term, Steps: steps}); err != nil {
+		return fmt.Errorf("move copies: %w", err)
+	}
+	return nil
+}
+
+// changeServers makes at most one change, and none before Raft has committed
+// the one before.
+func (p *planner) changeServers(m *Map) error {
+	future := p.raft.GetConfiguration()
+	change, ok := nextServerChange(future.Configuration().Servers, m, p.caughtUp)
+	if !ok {
+		return nil
+	}
+	server := change.server
+	if !change.promote {
+		p.log.Info("removing the Raft server of a lost disk", "server", server.ID)
+		if err := p.raft.RemoveServer(server.ID, future.Index(), serverChangeTimeout).Error(); err != nil {
+			return fmt.Errorf("remove server %s: %w", server.ID, err)
+		}
+		return nil
+	}
+	p.log.Info("promoting a Raft server to voter", "server", server.ID)
+	if err := p.raft.AddVoter(server.ID, server.Address, future.Index(), serverChangeTimeout).Error(); err != nil {
+		return fmt.Errorf("promote server %s: %w", server.ID, err)
+	}
+	return nil
+}
+
+// caughtUp reports whether the node's session last knew nearly everything.
+func (p *planner) caughtUp(n Node) bool {
+	applied := p.keeper.appliedIndex(sessionRef{Node: n.ID, Incarnation: n.Incarnation})
+	return applied > 0 && applied+promotionLag >= p.raft.AppliedIndex()
+}
+
+// sleep waits, or less when the context ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

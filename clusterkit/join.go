@@ -1,0 +1,139 @@
+package clusterkit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// joinRequest asks to be let into the cluster. Fields that want nothing of the
+// cluster are zero.
+type joinRequest struct {
+	NodeID         string `json:"node_id"`
+	Store          string `json:"store"`
+	RaftAddr       string `json:"raft_addr"`
+	ClusterName    string `json:"cluster_name,omitempty"`
+	PartitionCount int    `json:"partition_count,omitempty"`
+	Hash           string `json:"hash,omitempty"`
+	// ClusterUUID is set by a node that has been let in before.
+	ClusterUUID string `json:"cluster_uuid,omitempty"`
+}
+
+type joinResponse struct {
+	Code        code   `json:"code,omitempty"`
+	Message     string `json:"message,omitempty"`
+	ClusterUUID string `json:"cluster_uuid,omitempty"`
+	Config      Config `json:"config,omitzero"`
+}
+
+const (
+	joinTimeout = 5 * time.Second
+	// firstContact is how long a node that was let in waits for the leader
+	// before it asks again.
+	firstContact = 5 * time.Second
+	// conflictGrace is how long a node puts up with its ID being in use: the
+	// session of its predecessor may have to run out first.
+	conflictGrace = 5 * time.Second
+
+	minJoinDelay = 50 * time.Millisecond
+	maxJoinDelay = time.Second
+)
+
+// refusal returns why the cluster cannot let the node in, nil if it can.
+func (r joinRequest) refusal(m *Map) error {
+	if !nodeIDPattern.MatchString(r.NodeID) || r.Store == "" || r.RaftAddr == "" {
+		return fmt.Errorf("%w: node_id, store and raft_addr are required", errBadRequest)
+	}
+	wanted := Config{ClusterName: r.ClusterName, PartitionCount: r.PartitionCount, Hash: r.Hash}
+	if reason := wanted.contradiction(m.Config); reason != "" {
+		return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
+	}
+	if r.ClusterUUID != "" && r.ClusterUUID != m.ClusterUUID {
+		return fmt.Errorf("%w: DataDir belongs to cluster %s, but JoinAddr leads to cluster %s: correct one of the two", ErrJoinRefused, r.ClusterUUID, m.ClusterUUID)
+	}
+	if n := m.Node(r.NodeID); n != nil && n.Alive && n.Store != r.Store {
+		return fmt.Errorf("%w: NodeID %q is used by a live node at %s: give this node another ID", errNodeIDInUse, n.ID, n.RaftAddr)
+	}
+	return nil
+}
+
+// admit lets the node in, as the leader: Raft replicates to it from now on.
+// It may be repeated.
+func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, error) {
+	if c.keeper.Load() == nil {
+		return joinResponse{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
+	}
+	m := c.state.Map()
+	if err := req.refusal(m); err != nil {
+		return joinResponse{}, err
+	}
+	id := serverID(req.NodeID, req.Store)
+	future := c.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(peerAddr(id, req.RaftAddr)), 0, serverChangeTimeout)
+	if err := future.Error(); err != nil {
+		return joinResponse{}, raftError(err)
+	}
+	return joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}, nil
+}
+
+// joiner asks the cluster to let this node in.
+type joiner struct {
+	http    *http.Client
+	addrs   []string
+	request joinRequest
+}
+
+// attempt asks each address once. The error matches ErrJoinRefused or
+// errNodeIDInUse if a cluster answered so.
+func (j *joiner) attempt(ctx context.Context) (joinResponse, error) {
+	var errs []error
+	for _, addr := range j.addrs {
+		resp, err := j.ask(ctx, addr)
+		if err == nil {
+			return resp, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+	}
+	return joinResponse{}, errors.Join(errs...)
+}
+
+func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	var answer joinResponse
+	body, err := json.Marshal(j.request)
+	if err != nil {
+		return answer, fmt.Errorf("encode join request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/cluster/join", bytes.NewReader(body))
+	if err != nil {
+		return answer, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := j.http.Do(req)
+	if err != nil {
+		return answer, err
+	}
+	defer resp.Body.Close()
+	decoder := json.NewDecoder(io.LimitReader(resp.Body, maxControlBody))
+	if resp.StatusCode != http.StatusOK {
+		var refused errorBody
+		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
+			return answer, fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
+		}
+		return answer, errorOf(refused.Error.Code, refused.Error.Message)
+	}
+	if err := decoder.Decode(&answer); err != nil {
+		return answer, fmt.Errorf("decode answer: %w", err)
+	}
+	if answer.ClusterUUID == "" {
+		return answer, errors.New("answered without a cluster: is it the HTTP address of a node?")
+	}
+	return answer, nil
+}

@@ -1,0 +1,122 @@
+package clusterkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// proposer brings commands to the Raft leader, wherever it is.
+type proposer struct {
+	raft   *raft.Raft
+	client *controlClient
+	// wg has the waits for Raft that outlive their caller's patience.
+	wg *sync.WaitGroup
+}
+
+const (
+	enqueueTimeout = time.Second
+	minRetryDelay  = 10 * time.Millisecond
+	maxRetryDelay  = 200 * time.Millisecond
+)
+
+// propose returns the state machine's verdict. It tries again for as long as
+// it is certain that nothing was proposed and the context lasts.
+func (p *proposer) propose(ctx context.Context, c command) (result, error) {
+	encoded, err := encodeCommand(c)
+	if err != nil {
+		return result{}, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, proposeTimeout)
+		defer cancel()
+	}
+	for delay := minRetryDelay; ; delay = min(2*delay, maxRetryDelay) {
+		verdict, err := p.once(ctx, encoded)
+		if err == nil {
+			err = verdict.err()
+		}
+		if !errors.Is(err, ErrNoLeader) {
+			return verdict, err
+		}
+		select {
+		case <-ctx.Done():
+			return result{}, fmt.Errorf("%w: %w", err, ctx.Err())
+		case <-time.After(delay):
+		}
+	}
+}
+
+func (p *proposer) once(ctx context.Context, encoded []byte) (result, error) {
+	if p.raft.State() == raft.Leader {
+		return p.applyEncoded(ctx, encoded)
+	}
+	leader, err := p.leader()
+	if err != nil {
+		return result{}, err
+	}
+	var verdict result
+	err = p.client.call(ctx, leader, pathPropose, proposeRequest{Command: encoded}, &verdict)
+	return verdict, err
+}
+
+// leader returns the address of another node that is the Raft leader.
+func (p *proposer) leader() (string, error) {
+	addr, _ := p.raft.LeaderWithID()
+	switch {
+	case addr == "":
+		return "", fmt.Errorf("%w: none is elected", ErrNoLeader)
+	case p.raft.State() == raft.Leader:
+		return "", fmt.Errorf("%w: it is this node", ErrNoLeader)
+	}
+	return string(addr), nil
+}
+
+// apply is propose for the leader itself, without a second try.
+func (p *proposer) apply(ctx context.Context, c command) (result, error) {
+	encoded, err := encodeCommand(c)
+	if err != nil {
+		return result{}, err
+	}
+	verdict, err := p.applyEncoded(ctx, encoded)
+	if err != nil {
+		return verdict, err
+	}
+	return verdict, verdict.err()
+}
+
+// applyEncoded returns the verdict once the command is committed and applied
+// here. Its error matches ErrNoLeader or ErrUnknown.
+func (p *proposer) applyEncoded(ctx context.Context, encoded []byte) (result, error) {
+	future := p.raft.Apply(encoded, enqueueTimeout)
+	applied := make(chan error, 1)
+	p.wg.Go(func() { applied <- future.Error() })
+	select {
+	case err := <-applied:
+		if err != nil {
+			return result{}, raftError(err)
+		}
+		verdict, ok := future.Response().(result)
+		if !ok {
+			return result{}, fmt.Errorf("%w: the state machine answered %T", ErrUnknown, future.Response())
+		}
+		return verdict, nil
+	case <-ctx.Done():
+		return result{}, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	}
+}
+
+// raftError tells what was certainly not proposed from what may have been.
+func raftError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return fmt.Errorf("%w: %w", ErrNoLeader, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+}

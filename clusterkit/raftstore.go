@@ -1,0 +1,120 @@
+package clusterkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// Timing of Raft. Heartbeats take the ordinary way through the followers and
+// wait for their disks, so these leave room for a busy machine.
+const (
+	raftElectionTimeout = 800 * time.Millisecond
+	raftLeaderLease     = 700 * time.Millisecond
+	// raftCommitTimeout bounds how late a follower learns that an entry is
+	// committed when no other entry follows: a part of every failover.
+	raftCommitTimeout = 20 * time.Millisecond
+	raftRPCTimeout    = 2 * time.Second
+
+	snapshotsKept     = 2
+	snapshotThreshold = 8192
+	trailingLogs      = 2048
+	boltOpenTimeout   = 2 * time.Second
+)
+
+// raftStore is Raft's part of the data directory.
+type raftStore struct {
+	bolt      *raftboltdb.BoltStore
+	logs      raft.LogStore
+	snapshots raft.SnapshotStore
+}
+
+func openRaftStore(dir string, log hclog.Logger) (*raftStore, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, dataDirError("%q cannot be created: %w: give this user access", dir, err)
+	}
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"),
+		BoltOptions: &bbolt.Options{
+			Timeout:        boltOpenTimeout,
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+	})
+	if err != nil {
+		return nil, dataDirError("Raft log in %q cannot be opened: %w: restore it, or start with an empty directory", dir, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, log)
+	if err != nil {
+		return nil, errors.Join(dataDirError("snapshots in %q cannot be used: %w: give this user access", dir, err), bolt.Close())
+	}
+	cache, err := raft.NewLogCache(512, bolt)
+	if err != nil {
+		return nil, errors.Join(err, bolt.Close())
+	}
+	return &raftStore{bolt: bolt, logs: cache, snapshots: snapshots}, nil
+}
+
+// empty reports whether Raft has never run here.
+func (s *raftStore) empty() (bool, error) {
+	used, err := raft.HasExistingState(s.logs, s.bolt, s.snapshots)
+	if err != nil {
+		return false, dataDirError("Raft log cannot be read: %w: restore it, or start with an empty directory", err)
+	}
+	return !used, nil
+}
+
+func (s *raftStore) close() error { return s.bolt.Close() }
+
+func raftConfig(id string, notify chan<- bool, log hclog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.HeartbeatTimeout = raftElectionTimeout
+	c.ElectionTimeout = raftElectionTimeout
+	c.LeaderLeaseTimeout = raftLeaderLease
+	c.CommitTimeout = raftCommitTimeout
+	c.SnapshotThreshold = snapshotThreshold
+	c.TrailingLogs = trailingLogs
+	c.NotifyCh = notify
+	c.Logger = log
+	c.NoLegacyTelemetry = true
+	return c
+}
+
+// addressBook tells Raft where a server is now: the map knows better than
+// Raft's own configuration, which keeps the address of the day it was added.
+type addressBook struct {
+	state *fsm
+	// self is this node's own address.
+	self string
+	raft atomic.Pointer[raft.Raft]
+}
+
+func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if own, _ := splitPeerAddr(b.self); own == string(id) {
+		return raft.ServerAddress(b.self), nil
+	}
+	if m := b.state.Map(); m != nil {
+		for i := range m.Nodes {
+			if n := &m.Nodes[i]; serverID(n.ID, n.Store) == string(id) {
+				return raft.ServerAddress(peerAddr(string(id), n.RaftAddr)), nil
+			}
+		}
+	}
+	if r := b.raft.Load(); r != nil {
+		for _, server := range r.GetConfiguration().Configuration().Servers {
+			if server.ID == id {
+				return server.Address, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%s is not known", id)
+}

@@ -1,0 +1,169 @@
+package clusterkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// session is this node's end of its session with the leader: it opens one,
+// renews it, and opens another when it was ended.
+type session struct {
+	self    func() Node
+	dir     *dataDir
+	state   *fsm
+	clock   clock
+	log     *slog.Logger
+	propose func(ctx context.Context, c command) (result, error)
+	renew   func(ctx context.Context, req renewRequest) (renewResponse, error)
+	applied func() uint64
+	// changed is called when the lease may have begun or ended to count.
+	changed    func()
+	dropCopies bool
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	incarnation atomic.Uint64
+	lease       atomic.Pointer[lease]
+	renewals    atomic.Uint64
+	failures    atomic.Uint64
+}
+
+// lease is the right to act in a session, until the clock reads so much.
+type lease struct {
+	session sessionRef
+	until   time.Duration
+}
+
+// renewalsPerLease is how often a node renews in the course of one lease.
+const renewalsPerLease = 4
+
+// holds reports whether the lease counts. The map must show the session open:
+// it then includes the entry that opened it, and with it every change of this
+// node's roles that came before.
+func (s *session) holds() bool {
+	l := s.lease.Load()
+	if l == nil || s.clock.Now() >= l.until {
+		return false
+	}
+	m := s.state.Map()
+	return m != nil && l.session.openIn(m)
+}
+
+// start runs the session until stop; refused is called when the cluster does
+// not want this node.
+func (s *session) start(ctx context.Context, refused func(error)) {
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.wg.Go(func() {
+		if err := s.run(ctx); err != nil {
+			refused(err)
+		}
+	})
+}
+
+// stop gives up the lease. When it returns, the session is not renewed any
+// more. It may be called again.
+func (s *session) stop() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.wg.Wait()
+	s.lease.Store(nil)
+}
+
+// run keeps a session until the context ends. It returns an error when the
+// cluster refuses this node for good.
+func (s *session) run(ctx context.Context) error {
+	var conflictSince time.Time
+	for ctx.Err() == nil {
+		err := s.open(ctx)
+		switch {
+		case err == nil:
+			conflictSince = time.Time{}
+			s.keep(ctx)
+		case errors.Is(err, ErrDataDir):
+			return err
+		case errors.Is(err, errNodeIDInUse):
+			if conflictSince.IsZero() {
+				conflictSince = time.Now()
+			}
+			if time.Since(conflictSince) > conflictGrace {
+				return fmt.Errorf("%w: NodeID: %w: give this node another ID", ErrJoinRefused, err)
+			}
+			sleep(ctx, maxRetryDelay)
+		case ctx.Err() == nil:
+			s.log.Debug("session not opened yet", "error", err)
+			sleep(ctx, maxRetryDelay)
+		}
+	}
+	return nil
+}
+
+// open registers this node under an incarnation that was never used. The
+// number is on disk before it is used, also when it is repeated after an
+// unknown outcome.
+func (s *session) open(ctx context.Context) error {
+	incarnation := s.dir.identity().Incarnation + 1
+	for {
+		if err := s.dir.update(func(id *identity) { id.Incarnation = incarnation }); err != nil {
+			return err
+		}
+		s.incarnation.Store(incarnation)
+		node := s.self()
+		node.Incarnation = incarnation
+		verdict, err := s.propose(ctx, registerCommand{Node: node, DropCopies: s.dropCopies})
+		switch {
+		case err == nil:
+			s.log.Info("session opened", "incarnation", incarnation)
+			return nil
+		case errors.Is(err, errStaleIncarnation):
+			incarnation = max(incarnation, verdict.Incarnation) + 1
+		case errors.Is(err, ErrUnknown) && ctx.Err() == nil:
+			sleep(ctx, minRetryDelay)
+		default:
+			return err
+		}
+	}
+}
+
+// keep renews the session until it was ended or the context ends.
+func (s *session) keep(ctx context.Context) {
+	ref := sessionRef{Node: s.self().ID, Incarnation: s.incarnation.Load()}
+	interval := DefaultLeaseDuration / renewalsPerLease
+	for ctx.Err() == nil {
+		began := time.Now()
+		asked := s.clock.Now()
+		resp, err := s.renewOnce(ctx, ref, 2*interval)
+		switch {
+		case err != nil:
+			s.failures.Add(1)
+			s.log.Debug("session not renewed", "error", err)
+			sleep(ctx, interval/10)
+			continue
+		case !resp.Open:
+			s.log.Warn("session was ended by the leader, opening another", "incarnation", ref.Incarnation)
+			s.changed()
+			return
+		}
+		s.renewals.Add(1)
+		interval = resp.Lease / renewalsPerLease
+		s.lease.Store(&lease{session: ref, until: asked + resp.Lease})
+		s.changed()
+		sleep(ctx, interval-time.Since(began))
+	}
+}
+
+func (s *session) renewOnce(ctx context.Context, ref sessionRef, timeout time.Duration) (renewResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := s.renew(ctx, renewRequest{Session: ref, Applied: s.applied()})
+	if err == nil {
+		err = errorOf(resp.Code, resp.Message)
+	}
+	return resp, err
+}
