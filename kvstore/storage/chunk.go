@@ -1,0 +1,92 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// A chunk carries items of a snapshot between replicas:
+//
+//	version (1) | number of items (4) | item ... | CRC32C (4)
+//	item = key length (2) | value length (4) | epoch (8) | LSN (8) | key | value
+//
+// in little-endian order. The CRC covers all before it.
+const (
+	chunkVersion = 1
+	chunkHeader  = 1 + 4
+	chunkTrailer = 4
+	itemHeader   = 2 + 4 + 8 + 8
+)
+
+// ErrChunk is returned by [DecodeChunk] for bytes that are not an intact
+// chunk.
+var ErrChunk = errors.New("storage: not an intact chunk")
+
+// AppendChunk appends the encoding of items to dst. Keys are shorter than
+// 64 KiB.
+func AppendChunk(dst []byte, items []Item) []byte {
+	start := len(dst)
+	dst = append(dst, chunkVersion)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(items)))
+	for i := range items {
+		item := &items[i]
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(item.Key)))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(item.Data)))
+		dst = binary.LittleEndian.AppendUint64(dst, item.Epoch)
+		dst = binary.LittleEndian.AppendUint64(dst, item.LSN)
+		dst = append(dst, item.Key...)
+		dst = append(dst, item.Data...)
+	}
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+// DecodeChunk returns the items of a chunk; keys and values point into b.
+// Everything is checked before anything is allocated. Errors wrap [ErrChunk].
+func DecodeChunk(b []byte) ([]Item, error) {
+	if len(b) < chunkHeader+chunkTrailer {
+		return nil, fmt.Errorf("%w: %d bytes", ErrChunk, len(b))
+	}
+	if b[0] != chunkVersion {
+		return nil, fmt.Errorf("%w: version %d, this program knows version %d", ErrChunk, b[0], chunkVersion)
+	}
+	body := b[:len(b)-chunkTrailer]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(b[len(body):]) {
+		return nil, fmt.Errorf("%w: the checksum does not match", ErrChunk)
+	}
+	count, body := binary.LittleEndian.Uint32(body[1:]), body[chunkHeader:]
+	if uint64(count)*itemHeader > uint64(len(body)) {
+		return nil, fmt.Errorf("%w: %d items in %d bytes", ErrChunk, count, len(body))
+	}
+	items := make([]Item, count)
+	for i := range items {
+		var ok bool
+		if items[i], body, ok = cutItem(body); !ok {
+			return nil, fmt.Errorf("%w: item %d ends early", ErrChunk, i)
+		}
+	}
+	if len(body) > 0 {
+		return nil, fmt.Errorf("%w: %d bytes behind the last item", ErrChunk, len(body))
+	}
+	return items, nil
+}
+
+func cutItem(b []byte) (item Item, rest []byte, ok bool) {
+	if len(b) < itemHeader {
+		return Item{}, nil, false
+	}
+	keyEnd := itemHeader + uint64(binary.LittleEndian.Uint16(b))
+	end := keyEnd + uint64(binary.LittleEndian.Uint32(b[2:]))
+	if end > uint64(len(b)) {
+		return Item{}, nil, false
+	}
+	return Item{
+		Key: b[itemHeader:keyEnd:keyEnd],
+		Value: Value{
+			Data:  b[keyEnd:end:end],
+			Epoch: binary.LittleEndian.Uint64(b[6:]),
+			LSN:   binary.LittleEndian.Uint64(b[14:]),
+		},
+	}, b[end:], true
+}

@@ -1,0 +1,103 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// collectBatch is how many keys of garbage one transaction deletes.
+const collectBatch = 1000
+
+// discard makes the collector delete g, which no checkpoint names any more.
+func (s *Store) discard(g generation) {
+	s.mu.Lock()
+	s.garbage = append(s.garbage, g)
+	s.mu.Unlock()
+	select {
+	case s.collect <- struct{}{}:
+	default:
+	}
+}
+
+// collectGarbage is the collector goroutine: it deletes garbage key by key,
+// at a limited rate. What it leaves behind, the next Open finds.
+func (s *Store) collectGarbage(ctx context.Context) {
+	for {
+		if g, ok := s.nextGarbage(); ok {
+			if err := s.deleteGeneration(ctx, g); err != nil {
+				return
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.collect:
+		}
+	}
+}
+
+func (s *Store) nextGarbage() (g generation, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.garbage) == 0 {
+		return generation{}, false
+	}
+	g, s.garbage = s.garbage[0], s.garbage[1:]
+	return g, true
+}
+
+// deleteGeneration deletes all items of g and their rests.
+func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
+	deleted := 0
+	for _, part := range []generation{g, g.rest()} {
+		prefix := part.appendPrefix(nil)
+		from := prefix
+		for {
+			keys := s.keysFrom(prefix, from)
+			if len(keys) == 0 {
+				break
+			}
+			if err := s.limit.WaitN(ctx, len(keys)); err != nil {
+				return err
+			}
+			err := s.db.Update(func(txn *badger.Txn) error {
+				for _, key := range keys {
+					if err := txn.Delete(key); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return s.fail("delete garbage", err)
+			}
+			deleted += len(keys)
+			from = keys[len(keys)-1]
+		}
+	}
+	if deleted > 0 {
+		s.opts.Logger.Info("garbage deleted", "partition", g.partition, "generation", g.number, "keys", deleted)
+	}
+	return nil
+}
+
+// keysFrom returns the first keys with the prefix, from the given one on.
+func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte) {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	defer func() {
+		if p := recover(); p != nil {
+			s.opts.Logger.Warn("garbage is left behind in a damaged block", "error", fmt.Sprint(p))
+			keys = nil
+		}
+	}()
+	for it.Seek(from); it.Valid() && len(keys) < collectBatch; it.Next() {
+		keys = append(keys, it.Item().KeyCopy(nil))
+	}
+	return keys
+}

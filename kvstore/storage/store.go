@@ -1,0 +1,251 @@
+// Package storage keeps the committed data of a node's partitions in Badger.
+// It is the only package that imports Badger.
+//
+// Nothing here is ever undone: only committed operations arrive, in large
+// transactions that also hold the partition's [Checkpoint], so that data and
+// the position that they stand for become durable together. After a crash the
+// log is replayed from the checkpoint.
+//
+// A partition's data live under a generation, a number that no other data of
+// this store ever had. A reload ([Store.Load]) fills a new generation and
+// switches to it in one transaction; the old one is deleted in the background
+// at a limited rate.
+//
+// Badger hides a damaged block from its readers: the keys in it look absent.
+// Therefore every value carries a checksum that covers its key, and the
+// checkpoint carries the number of keys and an order-independent digest of
+// all items, against which a [Snapshot] is compared before it ends.
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/time/rate"
+)
+
+var (
+	// ErrFailed is wrapped by every error after a write has failed. What that
+	// write covered may or may not be durable: only a new [Open] can tell.
+	ErrFailed = errors.New("storage: failed, nothing more is written")
+	// ErrClosed is returned by methods of a closed store.
+	ErrClosed = errors.New("storage: closed")
+	// ErrNotFound is returned when there is no such key, or no data of the
+	// partition at all.
+	ErrNotFound = errors.New("storage: not found")
+	// ErrCorrupt is returned when what is read is not what was written. The
+	// partition must be loaded anew from another replica.
+	ErrCorrupt = errors.New("storage: corrupt")
+	// ErrNoSpace is returned when free space is below [Options.ReserveBytes].
+	// Nothing was written; the call may be repeated.
+	ErrNoSpace = errors.New("storage: free disk space is below the reserve")
+	// ErrTooLarge is returned for an entry or an item that does not fit into
+	// one transaction. Nothing was written.
+	ErrTooLarge = errors.New("storage: too large for one transaction")
+	// ErrOtherStore is returned by [Open] for a directory of another store.
+	ErrOtherStore = errors.New("storage: the directory belongs to another store")
+)
+
+const (
+	defaultMemTableBytes    = 16 << 20
+	minMemTableBytes        = 16 << 20
+	defaultReserveBytes     = 128 << 20
+	defaultCollectPerSecond = 20_000
+)
+
+// Options configure a [Store]. The zero value of a field stands for its
+// default, but Dir and StoreID must be given.
+type Options struct {
+	// Dir holds Badger's files and nothing else. It is created if absent.
+	Dir string
+	// StoreID is the identity of the disk. The directory remembers the first
+	// one and is not opened with another.
+	StoreID string
+	// MemTableBytes is the size of Badger's memtables, of which there are at
+	// most three; each has room for about a quarter more. With that, memory
+	// is bounded: nothing else is cached but by the operating system. At
+	// least and by default 16 MiB, so that a value just below 1 MiB fits into
+	// half a transaction, 7.5 % of it.
+	MemTableBytes int64
+	// ReserveBytes is the free space of the file system below which writes
+	// are refused: Badger writes through mapped files, where a full disk
+	// kills the process. Choose less than the reserve of the log, which then
+	// stops taking entries first. Negative means none. Default 128 MiB.
+	ReserveBytes int64
+	// CollectPerSecond is how many keys of dropped generations are deleted in
+	// a second. Default 20000.
+	CollectPerSecond int
+	// Logger receives the store's and Badger's messages. Default none.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Dir == "" {
+		return o, errors.New("storage: Options.Dir is empty: name the directory of the data")
+	}
+	if o.StoreID == "" {
+		return o, errors.New("storage: Options.StoreID is empty: give the identity of the store")
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.MemTableBytes < minMemTableBytes || o.MemTableBytes > 1<<30 {
+		return o, fmt.Errorf("storage: Options.MemTableBytes is %d: choose 16 MiB to 1 GiB", o.MemTableBytes)
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = defaultReserveBytes
+	}
+	if o.CollectPerSecond == 0 {
+		o.CollectPerSecond = defaultCollectPerSecond
+	}
+	if o.CollectPerSecond < 0 {
+		return o, fmt.Errorf("storage: Options.CollectPerSecond is %d: it must be positive", o.CollectPerSecond)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// Store is an open store. Its methods may be called by any number of
+// goroutines.
+type Store struct {
+	opts Options
+	db   *badger.DB
+	view atomic.Pointer[view]
+
+	// turn holds one token, taken by whoever changes checkpoints: they take
+	// turns, over a commit, and nobody else waits for them.
+	turn chan struct{}
+
+	mu             sync.Mutex
+	failed         error
+	closing        bool
+	checkpoints    map[uint32]Checkpoint
+	nextGeneration uint64
+	garbage        []generation
+	// users are the calls in progress and the open snapshots and loaders.
+	users sync.WaitGroup
+
+	limit         *rate.Limiter
+	collect       chan struct{}
+	stopCollector context.CancelFunc
+	collector     sync.WaitGroup
+}
+
+// Open opens the store in opts.Dir, or creates it. Generations that nothing
+// refers to, left by a crash, are collected in the background.
+func Open(opts Options) (_ *Store, err error) {
+	opts, err = opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	db, err := badger.Open(badgerOptions(opts))
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", opts.Dir, err)
+	}
+	s := &Store{
+		opts:    opts,
+		db:      db,
+		turn:    make(chan struct{}, 1),
+		collect: make(chan struct{}, 1),
+		limit:   rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
+	}
+	if err := s.identify(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.survey(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.publish(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopCollector = cancel
+	s.collector.Go(func() { s.collectGarbage(ctx) })
+	return s, nil
+}
+
+// Close waits until calls in progress have returned and all snapshots and
+// loaders are closed or ended, and closes Badger. It returns the error that made the store fail, if
+// one did; a second Close returns [ErrClosed].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.closing = true
+	failed := s.failed
+	s.mu.Unlock()
+
+	s.stopCollector()
+	s.collector.Wait()
+	s.users.Wait()
+	last := s.view.Swap(nil)
+	last.release()
+	<-last.gone
+	return errors.Join(failed, s.db.Close())
+}
+
+// begin registers a call or an object that uses Badger, which Close waits
+// for; the caller calls s.users.Done.
+func (s *Store) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return s.failed
+	}
+	if s.closing {
+		return ErrClosed
+	}
+	s.users.Add(1)
+	return nil
+}
+
+// fail makes the store fail for good and returns the error to report.
+func (s *Store) fail(doing string, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = fmt.Errorf("%w: %s: %w", ErrFailed, doing, err)
+		s.opts.Logger.Error("the store failed; the node must stop and recover it", "dir", s.opts.Dir, "error", s.failed)
+	}
+	return s.failed
+}
+
+// Checkpoint returns what is known of a partition's data; ok is false if
+// there are none.
+func (s *Store) Checkpoint(partition uint32) (c Checkpoint, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok = s.checkpoints[partition]
+	return c, ok
+}
+
+// Checkpoints returns those of all partitions with data.
+func (s *Store) Checkpoints() map[uint32]Checkpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.checkpoints)
+}
+
+// checkSpace refuses to write below the reserve.
+func (s *Store) checkSpace() error {
+	if s.opts.ReserveBytes < 0 {
+		return nil
+	}
+	free, err := freeBytes(s.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("storage: free space of %s: %w", s.opts.Dir, err)
+	}
+	if free < uint64(s.opts.ReserveBytes) {
+		return fmt.Errorf("%w: %d bytes are free in %s, the reserve is %d: free space or lower Options.ReserveBytes",
+			ErrNoSpace, free, s.opts.Dir, s.opts.ReserveBytes)
+	}
+	return nil
+}

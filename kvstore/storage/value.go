@@ -1,0 +1,119 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Value is a value and its version, the position of the entry that set it.
+type Value struct {
+	Data       []byte
+	Epoch, LSN uint64
+}
+
+// A value in Badger is
+//
+//	format (1) | epoch (8) | LSN (8) | CRC32C (4) | data
+//
+// The CRC covers the partition, the key, the epoch, the LSN and all data. Of
+// a long one, the data from splitAt on stand under another key, so that no
+// value ever reaches Badger's value log.
+const (
+	formatWhole = 1
+	formatSplit = 2
+	valueHeader = 1 + 8 + 8 + 4
+	splitAt     = inlineLimit / 2
+)
+
+func valueCRC(partition uint32, key []byte, v Value) uint32 {
+	var b [20]byte
+	binary.LittleEndian.PutUint32(b[:], partition)
+	binary.LittleEndian.PutUint64(b[4:], v.Epoch)
+	binary.LittleEndian.PutUint64(b[12:], v.LSN)
+	crc := crc32.Checksum(b[:], castagnoli)
+	crc = crc32.Update(crc, castagnoli, key)
+	return crc32.Update(crc, castagnoli, v.Data)
+}
+
+// encodeValue returns what is stored for v; rest is nil unless v is long.
+func encodeValue(partition uint32, key []byte, v Value) (main, rest []byte) {
+	head, format := v.Data, byte(formatWhole)
+	if valueHeader+len(v.Data) >= inlineLimit {
+		head, rest, format = v.Data[:splitAt], v.Data[splitAt:], formatSplit
+	}
+	main = make([]byte, 0, valueHeader+len(head))
+	main = append(main, format)
+	main = binary.LittleEndian.AppendUint64(main, v.Epoch)
+	main = binary.LittleEndian.AppendUint64(main, v.LSN)
+	main = binary.LittleEndian.AppendUint32(main, valueCRC(partition, key, v))
+	return append(main, head...), rest
+}
+
+// stored is an item as Badger has it: the value with its header.
+type stored []byte
+
+func (b stored) check() error {
+	if len(b) < valueHeader || b[0] != formatWhole && b[0] != formatSplit {
+		return fmt.Errorf("%w: not a value", ErrCorrupt)
+	}
+	return nil
+}
+
+func (b stored) split() bool { return b[0] == formatSplit }
+
+// hash returns the item's share of the digest.
+func (b stored) hash(scratch []byte, key []byte) uint64 {
+	return xxhash.Sum64(append(append(scratch, b[1:valueHeader]...), key...))
+}
+
+// readItem returns the verified value of an item of generation g, in memory
+// of the caller's own.
+func readItem(txn *badger.Txn, item *badger.Item, g generation) (stored, Value, error) {
+	key := item.Key()[itemPrefix:]
+	raw, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, Value{}, err
+	}
+	b := stored(raw)
+	if err := b.check(); err != nil {
+		return nil, Value{}, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
+	}
+	v := Value{
+		Data:  b[valueHeader:len(b):len(b)],
+		Epoch: binary.LittleEndian.Uint64(b[1:]),
+		LSN:   binary.LittleEndian.Uint64(b[9:]),
+	}
+	if b.split() {
+		if v.Data, err = appendRest(txn, g, key, v.Data); err != nil {
+			return nil, Value{}, err
+		}
+	}
+	if valueCRC(g.partition, key, v) != binary.LittleEndian.Uint32(b[17:]) {
+		return nil, Value{}, fmt.Errorf("%w: the checksum of key %q of partition %d does not match", ErrCorrupt, key, g.partition)
+	}
+	return b, v, nil
+}
+
+func appendRest(txn *badger.Txn, g generation, key, data []byte) ([]byte, error) {
+	item, err := txn.Get(g.rest().key(key))
+	if err != nil {
+		return nil, fmt.Errorf("%w: the rest of key %q of partition %d: %w", ErrCorrupt, key, g.partition, err)
+	}
+	err = item.Value(func(rest []byte) error {
+		data = append(data, rest...)
+		return nil
+	})
+	return data, err
+}
+
+// recovered turns a panic into ErrCorrupt: Badger trusts the length fields
+// of a block before it verifies the block's checksum.
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: badger: %v", ErrCorrupt, p)
+	}
+}
