@@ -305,8 +305,19 @@ func TestCommitErrorIsFailStop(t *testing.T) {
 	if err := s.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply([]Batch{batch(1, set(2, "a", "lost"))}); err == nil {
-		t.Fatal("Apply succeeded without a database")
+	for range 2 {
+		if err := s.Apply([]Batch{batch(1, set(2, "a", "lost"))}); !errors.Is(err, ErrFailed) {
+			t.Fatalf("Apply = %v, want ErrFailed", err)
+		}
+	}
+	if err := s.Drop(1); !errors.Is(err, ErrFailed) {
+		t.Errorf("Drop = %v, want ErrFailed", err)
+	}
+	if c, _ := s.Checkpoint(1); c.LSN != 1 {
+		t.Errorf("the checkpoint is at %d, want 1", c.LSN)
+	}
+	if err := s.Close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("Close = %v, want ErrFailed", err)
 	}
 }
 

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+)
+
+// reReplicationDelay is how long a dead node keeps its place: one that
+// restarts catches up instead of being replaced.
+const reReplicationDelay = 5 * time.Minute
+
+// config are the settings of a node.
+type config struct {
+	NodeID, NodeName                             string
+	HTTPAddr, RaftAddr, JoinAddr, AdvertiseAddr  string
+	Bootstrap, Insecure                          bool
+	DataDir, ClusterName                         string
+	PartitionCount, ReplicationFactor, MinInSync int
+	LogLevel                                     slog.Level
+}
+
+func defaults() *config {
+	return &config{HTTPAddr: ":8080", RaftAddr: "127.0.0.1:9001", DataDir: "./data"}
+}
+
+func (c *config) register(f *pflag.FlagSet) {
+	f.StringVar(&c.NodeID, "node-id", c.NodeID, "unique ID of the node, for ever the same")
+	f.StringVar(&c.NodeName, "node-name", c.NodeName, "name for humans (default: the ID)")
+	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address of the HTTP API; without a host it takes that of --raft-addr")
+	f.StringVar(&c.RaftAddr, "raft-addr", c.RaftAddr, "address of the traffic between the control planes")
+	f.BoolVar(&c.Bootstrap, "bootstrap", c.Bootstrap, "begin a new cluster; ignored when there is data")
+	f.StringVar(&c.JoinAddr, "join-addr", c.JoinAddr, "HTTP addresses of nodes of the cluster to join, comma-separated; ignored when there is data")
+	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of everything that the node keeps")
+	f.StringVar(&c.ClusterName, "cluster-name", c.ClusterName, `name of the cluster (default "clusterkit")`)
+	f.IntVar(&c.PartitionCount, "partition-count", c.PartitionCount, "number of partitions, fixed when the cluster is bootstrapped (default 16)")
+	f.IntVar(&c.ReplicationFactor, "replication-factor", c.ReplicationFactor, "number of copies of each partition (default 3)")
+	f.IntVar(&c.MinInSync, "min-in-sync", c.MinInSync, "copies that must have a write on disk before it is acknowledged (default 2, or the replication factor if that is 1)")
+	f.StringVar(&c.AdvertiseAddr, "advertise-addr", c.AdvertiseAddr, "host by which other nodes reach this one (default: those listened on)")
+	f.BoolVar(&c.Insecure, "insecure", c.Insecure, "listen on other addresses than loopback although there is neither TLS nor authentication")
+	f.TextVar(&c.LogLevel, "log-level", &c.LogLevel, "debug, info, warn or error")
+}
+
+// validate checks what the library cannot know: what was set explicitly, and
+// what may be listened on.
+func (c *config) validate(set func(flag string) bool) error {
+	if c.NodeID == "" {
+		return fmt.Errorf("NODE_ID is missing: set it, or --node-id, to an ID that no other node has")
+	}
+	for flag, value := range map[string]int{
+		"partition-count": c.PartitionCount, "replication-factor": c.ReplicationFactor, "min-in-sync": c.MinInSync,
+	} {
+		if set(flag) && value < 1 {
+			return fmt.Errorf("%s: %d is too small: use 1 or more", settingName(flag), value)
+		}
+	}
+	raftHost, _, err := net.SplitHostPort(c.RaftAddr)
+	if err != nil {
+		return fmt.Errorf("RAFT_ADDR: %q is not host:port", c.RaftAddr)
+	}
+	host, port, err := net.SplitHostPort(c.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %q is not host:port", c.HTTPAddr)
+	}
+	if host == "" {
+		if host = raftHost; host == "" {
+			host = "127.0.0.1"
+		}
+		c.HTTPAddr = net.JoinHostPort(host, port)
+	}
+	for name, host := range map[string]string{"HTTP_ADDR": host, "RAFT_ADDR": raftHost} {
+		if !c.Insecure && !loopback(host) {
+			return fmt.Errorf("%s: %q is not loopback, and this version has neither TLS nor authentication: listen on 127.0.0.1, or set INSECURE=true on a network that only trusted machines can reach", name, host)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// options are the control plane's part of the settings.
+func (c *config) options(log *slog.Logger) clusterkit.Options {
+	return clusterkit.Options{
+		NodeID: c.NodeID, NodeName: c.NodeName,
+		HTTPAddr: c.HTTPAddr, RaftAddr: c.RaftAddr, AdvertiseAddr: c.AdvertiseAddr,
+		JoinAddr: c.JoinAddr, Bootstrap: c.Bootstrap, DataDir: c.DataDir,
+		Config: &clusterkit.Config{
+			ClusterName: c.ClusterName, PartitionCount: c.PartitionCount,
+			ReplicationFactor: c.ReplicationFactor, MinInSync: c.MinInSync, Hash: clusterkit.HashCRC16Slots,
+		},
+		ExternalHTTP: true, ManagedReplication: true, ReReplicationDelay: reReplicationDelay,
+		Logger: log,
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/httpapi"
+	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+)
+
+const (
+	// drainTimeout is how long requests under way may take to end at a stop.
+	drainTimeout = 5 * time.Second
+	stopTimeout  = 10 * time.Second
+
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	healthTimeout     = 3 * time.Second
+)
+
+// serve runs the node until the context ends or it cannot go on.
+func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
+	kvDir, err := claimDataDir(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	ck, err := clusterkit.NewClusterKit(cfg.options(log))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		err = errors.Join(err, ck.Shutdown(stop))
+	}()
+	listener, err := net.Listen("tcp", cfg.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)
+	}
+	node, err := kvstore.Open(kvstore.Options{Dir: kvDir, Cluster: ck, Logger: log})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+
+	server := &http.Server{
+		Handler:           routes(ck, node),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() {
+		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		if shut := server.Shutdown(drain); shut != nil {
+			err = errors.Join(err, server.Close())
+		}
+		<-served
+	}()
+
+	if err := ck.Start(); err != nil {
+		return err
+	}
+	log.Info("node is up", "node", cfg.NodeID, "http", cfg.HTTPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		return nil
+	case <-node.Failed():
+		return node.Failure()
+	case <-ck.Done():
+		return ck.Err()
+	case err := <-served:
+		served <- err
+		return err
+	}
+}
+
+// claimDataDir returns the directory of the data plane. A node that has an
+// identity but lost its data must not take part under that identity: others
+// count on what it had.
+func claimDataDir(dir string) (string, error) {
+	kv := filepath.Join(dir, "kv")
+	_, identity := os.Stat(filepath.Join(dir, "clusterkit.json"))
+	if _, err := os.Stat(kv); identity == nil && errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("DATA_DIR: %q has an identity but no %q: restore that, or remove the whole directory to rejoin with an empty disk", dir, "kv")
+	}
+	if err := os.MkdirAll(kv, 0o700); err != nil {
+		return "", fmt.Errorf("DATA_DIR: %w; name another directory or give this user access", err)
+	}
+	return kv, nil
+}
+
+// routes puts the two APIs and the traffic between nodes on one router.
+func routes(ck *clusterkit.ClusterKit, node *kvstore.Node) http.Handler {
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	r.Handle(replication.Path, node.Replication()).Methods(http.MethodPost)
+	r.HandleFunc(kvstore.SnapshotPath, node.ServeSnapshot).Methods(http.MethodGet)
+	httpapi.Register(r, kvstore.NewRouter(node))
+	r.PathPrefix("/").Handler(ck.Handler())
+	return r
+}
+
+// healthcheck asks the node at addr whether it is alive.
+func healthcheck(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usageError{fmt.Errorf("HTTP_ADDR: %q is not host:port", addr)}
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/livez", http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("the node is not alive: %w", err)
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the node is not alive: %s: %s", resp.Status, body)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package kvstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/storage"
+)
+
+const (
+	// maxApply bounds what one round moves into the storage.
+	maxApply = 8 << 20
+	// maxBacklog is how much may be committed and not in the storage before
+	// new writes are held back.
+	maxBacklog = 64 << 20
+)
+
+// applier moves committed entries into the storage, off the path of the
+// acknowledgement, and runs what must be ordered with that.
+type applier struct {
+	node *Node
+
+	mu      sync.Mutex
+	queue   []applyJob
+	backlog int
+	wake    chan struct{} // one slot
+}
+
+// applyJob is either entries of a replica, or something to run between.
+type applyJob struct {
+	replica *replica
+	entries []appliedEntry
+	run     func()
+}
+
+type appliedEntry struct {
+	at   partition.Position
+	ops  []op.Op
+	size int
+}
+
+func newApplier(n *Node) *applier { return &applier{node: n, wake: make(chan struct{}, 1)} }
+
+func (a *applier) enqueue(r *replica, entries []appliedEntry) {
+	size := 0
+	for _, e := range entries {
+		size += e.size
+	}
+	a.mu.Lock()
+	a.queue = append(a.queue, applyJob{replica: r, entries: entries})
+	a.backlog += size
+	a.mu.Unlock()
+	signal(a.wake)
+}
+
+// between runs f after everything that is queued now.
+func (a *applier) between(r *replica, f func()) {
+	a.mu.Lock()
+	a.queue = append(a.queue, applyJob{replica: r, run: f})
+	a.mu.Unlock()
+	signal(a.wake)
+}
+
+// overloaded reports whether new writes should wait.
+func (a *applier) overloaded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.backlog > maxBacklog
+}
+
+// run applies until the context ends. What is left then is in the log.
+func (a *applier) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		}
+		a.mu.Lock()
+		queue := a.queue
+		a.queue = nil
+		a.mu.Unlock()
+		for len(queue) > 0 && ctx.Err() == nil {
+			if queue[0].run != nil {
+				queue[0].run()
+				queue = queue[1:]
+				continue
+			}
+			size, n := 0, 0
+			for n < len(queue) && queue[n].run == nil && size < maxApply {
+				for _, e := range queue[n].entries {
+					size += e.size
+				}
+				n++
+			}
+			if !a.apply(ctx, queue[:n]) {
+				return
+			}
+			queue = queue[n:]
+			a.mu.Lock()
+			a.backlog -= size
+			a.mu.Unlock()
+			a.node.changed.announce()
+		}
+	}
+}
+
+// apply moves the jobs' entries into the storage in few transactions.
+func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
+	var batches []storage.Batch
+	index := map[*replica]int{}
+	for _, j := range jobs {
+		i, ok := index[j.replica]
+		if !ok {
+			i = len(batches)
+			index[j.replica] = i
+			batches = append(batches, storage.Batch{Partition: j.replica.id})
+		}
+		b := &batches[i]
+		for _, e := range j.entries {
+			for _, o := range e.ops {
+				b.Writes = append(b.Writes, storage.Write{Op: o, Epoch: e.at.Epoch, LSN: e.at.LSN})
+			}
+			b.Through = storage.Position(e.at)
+		}
+	}
+	if !a.store(ctx, batches) {
+		return false
+	}
+	for r, i := range index {
+		lsn := batches[i].Through.LSN
+		r.overlay.prune(lsn)
+		a.node.commitLog.log.Applied(r.id, lsn)
+		first := a.node.commitLog.log.FirstLSN(r.id)
+		r.do(func(sm *partition.Replica) {
+			sm.Applied(lsn)
+			sm.Retained(first)
+		})
+	}
+	return true
+}
+
+// store gives the batches to the storage and waits while the disk is full;
+// new writes are held back meanwhile.
+func (a *applier) store(ctx context.Context, batches []storage.Batch) bool {
+	for {
+		err := a.node.storage.Apply(batches)
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, storage.ErrNoSpace) {
+			a.node.fail(err)
+			return false
+		}
+		a.node.log.Error("committed writes wait for disk space", "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(noSpaceRetry):
+		}
+		batches = a.unapplied(batches)
+	}
+}
+
+// unapplied drops what an attempt that was cut short has stored.
+func (a *applier) unapplied(batches []storage.Batch) []storage.Batch {
+	var rest []storage.Batch
+	for _, b := range batches {
+		c, _ := a.node.storage.Checkpoint(b.Partition)
+		for len(b.Writes) > 0 && b.Writes[0].LSN <= c.LSN {
+			b.Writes = b.Writes[1:]
+		}
+		if b.Through.LSN > c.LSN {
+			rest = append(rest, b)
+		}
+	}
+	return rest
+}

@@ -1,0 +1,37 @@
+package kvstore
+
+import (
+	"context"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+// Cluster is what the data plane needs of the control plane. A
+// [clusterkit.ClusterKit] with Options.ManagedReplication is one.
+type Cluster interface {
+	Map() *clusterkit.Map
+	Watch(ctx context.Context) <-chan *clusterkit.Map
+	PartitionIndex(key []byte) (int, error)
+
+	GetMyNodeID() string
+	StoreID() string
+	HoldsLease() bool
+
+	ProposeInSync(ctx context.Context, c clusterkit.InSyncChange) error
+	Transfer(ctx context.Context, t clusterkit.TransferRequest) error
+}
+
+// viewOf translates what the map says of a partition for the protocol.
+func viewOf(m *clusterkit.Map, p *clusterkit.Partition) partition.View {
+	v := partition.View{Epoch: p.Epoch, Version: p.Version, MinInSync: m.Config.MinInSync}
+	for _, c := range p.Members {
+		v.Members = append(v.Members, partition.Member(c))
+	}
+	for _, c := range p.InSync {
+		if v.InSync = append(v.InSync, partition.Member(c)); c.Node == p.Primary {
+			v.Primary = partition.Member(c)
+		}
+	}
+	return v
+}

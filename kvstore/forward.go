@@ -1,0 +1,122 @@
+package kvstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+// forwardTimeout covers the patience of the other node and a little more.
+const forwardTimeout = routePatience + commitPatience + 2*time.Second
+
+// retryable is a failure that proves that nothing was executed.
+type retryable struct{ cause error }
+
+func (r *retryable) Error() string { return r.cause.Error() }
+func (r *retryable) Unwrap() error { return r.cause }
+
+// forwarder sends requests to the primary that another node is.
+type forwarder struct{ http *http.Client }
+
+func newForwarder() *forwarder {
+	return &forwarder{&http.Client{
+		Timeout: forwardTimeout,
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: 256,
+			IdleConnTimeout:     time.Minute,
+		},
+	}}
+}
+
+func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, error) {
+	resp, body, err := f.do(ctx, http.MethodGet, addr, key, nil)
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{Data: body, Version: parseVersion(resp)}, nil
+}
+
+func (f *forwarder) write(ctx context.Context, addr string, o op.Op) (partition.Position, error) {
+	method := http.MethodPut
+	if o.Kind == op.Delete {
+		method = http.MethodDelete
+	}
+	resp, _, err := f.do(ctx, method, addr, o.Key, o.Value)
+	if err != nil {
+		return partition.Position{}, err
+	}
+	return parseVersion(resp), nil
+}
+
+// do sends one request, once. A write that may have reached the primary and
+// has no answer is of unknown outcome.
+func (f *forwarder) do(ctx context.Context, method, addr string, key, value []byte) (*http.Response, []byte, error) {
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	// A body of a type that net/http does not know cannot be read again, so
+	// that the transport never sends a write twice.
+	var body io.Reader = http.NoBody
+	if len(value) > 0 {
+		body = struct{ io.Reader }{bytes.NewReader(value)}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+api.PathKV+url.PathEscape(string(key)), body)
+	if err != nil {
+		return nil, nil, &retryable{err}
+	}
+	req.ContentLength = int64(len(value))
+	req.Header.Set(api.HeaderNoForward, "1")
+	resp, err := f.http.Do(req)
+	if err == nil {
+		body, readErr := io.ReadAll(io.LimitReader(resp.Body, api.MaxValueBytes+1))
+		err = errors.Join(readErr, resp.Body.Close())
+		if err == nil && resp.StatusCode < 300 {
+			return resp, body, nil
+		}
+		if err == nil {
+			return nil, nil, answered(resp, body)
+		}
+	}
+	if method == http.MethodGet || !connected.Load() {
+		return nil, nil, &retryable{err}
+	}
+	return nil, nil, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)
+}
+
+// answered returns the error of an answer that is no success.
+func answered(resp *http.Response, body []byte) error {
+	var e api.ErrorBody
+	if err := json.Unmarshal(body, &e); err != nil || e.Error == nil {
+		e.Error = api.Errorf(api.CodeOutcomeUnknown, "unexpected answer of the primary: %s", resp.Status)
+	}
+	switch e.Error.Code {
+	case api.CodeNotPrimary, api.CodeUnavailable:
+		return &retryable{e.Error}
+	default:
+		return e.Error
+	}
+}
+
+// FormatVersion writes a version as [api.HeaderVersion] has it.
+func FormatVersion(v partition.Position) string { return fmt.Sprintf("%d.%d", v.Epoch, v.LSN) }
+
+// parseVersion reads the version of an answer, zero when there is none.
+func parseVersion(resp *http.Response) (v partition.Position) {
+	if _, err := fmt.Sscanf(resp.Header.Get(api.HeaderVersion), "%d.%d", &v.Epoch, &v.LSN); err != nil {
+		return partition.Position{}
+	}
+	return v
+}

@@ -1,0 +1,129 @@
+// Package httpapi serves the key-value API of package api over HTTP.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+// bodyTimeout is how long a client may take to send a value.
+const bodyTimeout = 10 * time.Second
+
+// Store executes requests; a [kvstore.Router] is one.
+type Store interface {
+	Get(ctx context.Context, req kvstore.Request) (kvstore.Value, error)
+	Set(ctx context.Context, req kvstore.Request, value []byte) (partition.Position, error)
+	Delete(ctx context.Context, req kvstore.Request) error
+}
+
+// Register adds the routes under [api.PathKV]. The router must have
+// UseEncodedPath and SkipClean set, since any bytes are a key.
+func Register(r *mux.Router, store Store) {
+	s := server{store}
+	kv := r.PathPrefix(api.PathKV).Subrouter()
+	kv.Methods(http.MethodGet, http.MethodHead).HandlerFunc(s.get)
+	kv.Methods(http.MethodPut).HandlerFunc(s.put)
+	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
+	kv.NewRoute().HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
+		writeError(w, http.StatusMethodNotAllowed, api.Errorf(api.CodeBadRequest, "method %s is not allowed here; use GET, PUT or DELETE", r.Method))
+	})
+}
+
+type server struct{ store Store }
+
+func (s server) get(w http.ResponseWriter, r *http.Request) {
+	req, ok := request(w, r)
+	if !ok {
+		return
+	}
+	v, err := s.store.Get(r.Context(), req)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set(api.HeaderVersion, kvstore.FormatVersion(v.Version))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(v.Data)))
+	_, _ = w.Write(v.Data) // a client that has gone needs no answer
+}
+
+func (s server) put(w http.ResponseWriter, r *http.Request) {
+	req, ok := request(w, r)
+	if !ok {
+		return
+	}
+	value, err := readValue(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	version, err := s.store.Set(r.Context(), req, value)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set(api.HeaderVersion, kvstore.FormatVersion(version))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s server) delete(w http.ResponseWriter, r *http.Request) {
+	req, ok := request(w, r)
+	if !ok {
+		return
+	}
+	if err := s.store.Delete(r.Context(), req); err != nil {
+		fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// request reads the key from the path as it was sent.
+func request(w http.ResponseWriter, r *http.Request) (kvstore.Request, bool) {
+	key, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), api.PathKV))
+	if err != nil {
+		fail(w, api.Errorf(api.CodeBadRequest, "key: %v; percent-encode the key", err))
+		return kvstore.Request{}, false
+	}
+	return kvstore.Request{Key: []byte(key), NoForward: r.Header.Get(api.HeaderNoForward) != ""}, true
+}
+
+// readValue reads the body, refusing one that is too large before it is in
+// memory.
+func readValue(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	tooLarge := api.Errorf(api.CodeTooLarge, "value: more than %d bytes", api.MaxValueBytes).With("limit", strconv.Itoa(api.MaxValueBytes))
+	if r.ContentLength > api.MaxValueBytes {
+		return nil, tooLarge
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, err
+	}
+	body := http.MaxBytesReader(w, r.Body, api.MaxValueBytes)
+	if r.ContentLength >= 0 {
+		value := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(body, value); err != nil {
+			return nil, api.Errorf(api.CodeBadRequest, "value: the body ended early: %v", err)
+		}
+		return value, nil
+	}
+	value, err := io.ReadAll(body)
+	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
+		return nil, tooLarge
+	} else if err != nil {
+		return nil, api.Errorf(api.CodeBadRequest, "value: the body ended early: %v", err)
+	}
+	return value, nil
+}

@@ -1,0 +1,75 @@
+package kvstore
+
+import (
+	"sync"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+// overlay holds what is committed and not yet in the storage. A reader looks
+// here first and then into the storage: what has left the overlay in between
+// is there.
+type overlay struct {
+	mu   sync.RWMutex
+	keys map[string]overlaid
+	// order are the writes in the order of their commits, for prune.
+	order []overlaidKey
+}
+
+type overlaid struct {
+	value   []byte
+	deleted bool
+	at      partition.Position
+}
+
+type overlaidKey struct {
+	lsn uint64
+	key string
+}
+
+// add puts the operations of one committed entry over what is there.
+func (o *overlay) add(at partition.Position, ops []op.Op) {
+	if len(ops) == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.keys == nil {
+		o.keys = map[string]overlaid{}
+	}
+	for _, w := range ops {
+		key := string(w.Key)
+		o.keys[key] = overlaid{value: w.Value, deleted: w.Kind == op.Delete, at: at}
+		o.order = append(o.order, overlaidKey{at.LSN, key})
+	}
+}
+
+func (o *overlay) get(key []byte) (overlaid, bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	v, ok := o.keys[string(key)]
+	return v, ok
+}
+
+// prune forgets what the storage holds: everything through lsn.
+func (o *overlay) prune(lsn uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for ; n < len(o.order) && o.order[n].lsn <= lsn; n++ {
+		if k := o.order[n]; o.keys[k.key].at.LSN == k.lsn {
+			delete(o.keys, k.key)
+		}
+	}
+	if o.order = o.order[n:]; len(o.order) == 0 {
+		o.order = nil
+	}
+}
+
+// clear forgets everything: the storage holds something newer.
+func (o *overlay) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.keys, o.order = nil, nil
+}

@@ -1,0 +1,130 @@
+package kvstore
+
+import (
+	"sync"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+)
+
+// peers holds a sender for each other disk in the map.
+type peers struct {
+	node *Node
+
+	mu      sync.RWMutex
+	senders map[replication.Peer]*replication.Sender
+}
+
+func peerOf(m partition.Member) replication.Peer {
+	return replication.Peer{Node: m.Node, Store: m.Store}
+}
+
+// follow connects to the nodes of the map and lets go of disks that are no
+// longer in it.
+func (p *peers) follow(m *clusterkit.Map) {
+	want := map[replication.Peer]bool{}
+	for _, n := range m.Nodes {
+		if n.ID != p.node.self.Node {
+			want[replication.Peer{Node: n.ID, Store: n.Store}] = true
+		}
+	}
+	var gone []*replication.Sender
+	p.mu.Lock()
+	for peer, s := range p.senders {
+		if !want[peer] {
+			gone = append(gone, s)
+			delete(p.senders, peer)
+		}
+	}
+	for peer := range want {
+		if p.senders[peer] == nil {
+			p.senders[peer] = replication.NewSender(m.ClusterUUID, p.node.self, peer, p.address(peer.Node), p.node, p.node.log)
+		}
+	}
+	p.mu.Unlock()
+	for _, s := range gone {
+		s.Close()
+	}
+}
+
+// address returns how to find the node's present address.
+func (p *peers) address(id string) func() string {
+	return func() string {
+		if m := p.node.cluster.Map(); m != nil {
+			if n := m.Node(id); n != nil {
+				return n.IP
+			}
+		}
+		return ""
+	}
+}
+
+func (p *peers) sender(m partition.Member) *replication.Sender {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.senders[peerOf(m)]
+}
+
+func (p *peers) send(part uint32, m partition.Message) {
+	if s := p.sender(m.To); s != nil {
+		s.Send(replication.Envelope{Partition: part, Message: m})
+	}
+}
+
+func (p *peers) ready(part uint32, to partition.Member) {
+	if s := p.sender(to); s != nil {
+		s.Ready(part)
+	}
+}
+
+func (p *peers) close() {
+	p.mu.Lock()
+	senders := p.senders
+	p.senders = map[replication.Peer]*replication.Sender{}
+	p.mu.Unlock()
+	for _, s := range senders {
+		s.Close()
+	}
+}
+
+// Next implements [replication.Source].
+func (n *Node) Next(part uint32, to replication.Peer) (partition.Message, bool) {
+	r := n.replica(part)
+	if r == nil {
+		return partition.Message{}, false
+	}
+	member, ok := r.memberOf(to)
+	if !ok {
+		return partition.Message{}, false
+	}
+	return r.next(member)
+}
+
+// Reconnected implements [replication.Source].
+func (n *Node) Reconnected(to replication.Peer) {
+	for _, r := range n.allReplicas() {
+		if member, ok := r.memberOf(to); ok {
+			r.do(func(sm *partition.Replica) { sm.Reconnected(member) })
+		}
+	}
+}
+
+// deliver takes a message from a peer.
+func (n *Node) deliver(e replication.Envelope) {
+	if r := n.replica(e.Partition); r != nil {
+		r.do(func(sm *partition.Replica) { sm.Step(e.Message) })
+	}
+}
+
+// memberOf returns the member that the partition has on a peer.
+func (r *replica) memberOf(p replication.Peer) (partition.Member, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.sm.View().Members {
+		if peerOf(m) == p {
+			return m, true
+		}
+	}
+	return partition.Member{}, false
+}

@@ -1,0 +1,107 @@
+package kvstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+const (
+	// tickEvery is how often the replicas are told the time.
+	tickEvery = 25 * time.Millisecond
+	// balanceEvery is how often a primary looks whether the map wants another
+	// node in its place.
+	balanceEvery = 250 * time.Millisecond
+	// handOverPatience is how long a hand-over may take to drain before the
+	// primary serves on.
+	handOverPatience = 2 * time.Second
+)
+
+// reconcile brings the replicas in line with each new map, until the context
+// ends.
+func (n *Node) reconcile(ctx context.Context) {
+	maps := n.cluster.Watch(ctx)
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	balanced := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m, ok := <-maps:
+			if !ok {
+				return
+			}
+			n.follow(m)
+		case <-ticker.C:
+			now := time.Since(n.started)
+			for _, r := range n.allReplicas() {
+				r.do(func(sm *partition.Replica) { sm.Tick(now) })
+			}
+			if time.Since(balanced) >= balanceEvery {
+				balanced = time.Now()
+				n.balance()
+			}
+		}
+	}
+}
+
+// follow takes a map to the replicas, makes those that are new here and lets
+// go of those that have gone.
+func (n *Node) follow(m *clusterkit.Map) {
+	n.peers.follow(m)
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		member, assigned := m.CurrentMember(p, n.self.Node)
+		assigned = assigned && member.Store == n.self.Store
+		r := n.replica(uint32(i))
+		if r == nil && assigned {
+			var err error
+			if r, err = n.newReplica(uint32(i), n.releasedBefore(uint32(i))); err != nil {
+				n.fail(err)
+				return
+			}
+		}
+		if r == nil {
+			continue
+		}
+		view := viewOf(m, p)
+		r.do(func(sm *partition.Replica) { sm.Configure(view) })
+		if !assigned && n.knowsItself(m) {
+			n.release(r)
+		}
+	}
+	n.changed.announce()
+}
+
+// knowsItself reports whether the map has this node on this disk: a map from
+// before it joined says nothing about what it holds.
+func (n *Node) knowsItself(m *clusterkit.Map) bool {
+	node := m.Node(n.self.Node)
+	return node != nil && node.Store == n.self.Store
+}
+
+// balance hands over primaries that the map wants elsewhere.
+func (n *Node) balance() {
+	m := n.cluster.Map()
+	if m == nil {
+		return
+	}
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		if len(p.Desired) == 0 || p.Desired[0] == n.self.Node || p.Primary != n.self.Node {
+			continue
+		}
+		if to, ok := m.CurrentMember(p, p.Desired[0]); ok && m.Present(to) {
+			n.handOver(uint32(i), partition.Member(to))
+		}
+	}
+}
+
+func (n *Node) handOver(part uint32, to partition.Member) {
+	if r := n.replica(part); r != nil && r.serving.Load() != 0 {
+		r.do(func(sm *partition.Replica) { sm.HandOver(to, handOverPatience) })
+	}
+}

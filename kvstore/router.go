@@ -1,0 +1,169 @@
+package kvstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+)
+
+const (
+	// routePatience is how long a request may wait for a primary that serves
+	// before it is refused; nothing has been executed then.
+	routePatience = 3 * time.Second
+	// routeAgain is how often a request looks again when nothing has told it
+	// that something changed.
+	routeAgain = 50 * time.Millisecond
+	// commitPatience is how long a write that has been appended may wait for
+	// the in-sync replicas before its outcome is reported as unknown.
+	commitPatience = 10 * time.Second
+)
+
+// Request says how a request reached this node.
+type Request struct {
+	Key []byte
+	// NoForward asks for an error rather than for the help of another node.
+	NoForward bool
+}
+
+// Router takes any key on any node: it executes a request here or forwards it
+// to the primary, and waits through a failover within bounds. All methods may
+// be called concurrently; their errors are those of package api.
+type Router struct {
+	node    *Node
+	forward *forwarder
+}
+
+// NewRouter returns the router of a node.
+func NewRouter(n *Node) *Router { return &Router{node: n, forward: newForwarder()} }
+
+// Get returns the value of a key, linearizably.
+func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
+	err = rt.route(ctx, req, route{
+		here: func(r *replica) error {
+			v, err = r.read(ctx, req.Key)
+			return err
+		},
+		there: func(addr string) error {
+			v, err = rt.forward.get(ctx, addr, req.Key)
+			return err
+		},
+	})
+	return v, err
+}
+
+// Set gives a key a value.
+func (rt *Router) Set(ctx context.Context, req Request, value []byte) (version partition.Position, err error) {
+	if len(value) > api.MaxValueBytes {
+		return version, api.Errorf(api.CodeTooLarge, "value: %d bytes, at most %d are allowed", len(value), api.MaxValueBytes)
+	}
+	return rt.write(ctx, req, op.Op{Kind: op.Set, Key: req.Key, Value: value})
+}
+
+// Delete removes a key; that it is absent is no error.
+func (rt *Router) Delete(ctx context.Context, req Request) error {
+	_, err := rt.write(ctx, req, op.Op{Kind: op.Delete, Key: req.Key})
+	return err
+}
+
+func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version partition.Position, err error) {
+	err = rt.route(ctx, req, route{
+		here: func(r *replica) error {
+			if r.node.diskFull.Load() {
+				return api.Errorf(api.CodeUnavailable, "the primary's disk is at its reserve; free some space")
+			}
+			if r.node.applier.overloaded() {
+				return errNotServing
+			}
+			commit, cancel := context.WithTimeout(ctx, commitPatience)
+			defer cancel()
+			version, err = r.write(commit, op.Append(nil, o))
+			return err
+		},
+		there: func(addr string) error {
+			version, err = rt.forward.write(ctx, addr, o)
+			return err
+		},
+	})
+	return version, err
+}
+
+// route is what can be done with a request: on the primary, or by sending it
+// there.
+type route struct {
+	here  func(*replica) error
+	there func(addr string) error
+}
+
+// route tries until the request was executed, failed for good, or may have
+// been executed.
+func (rt *Router) route(ctx context.Context, req Request, do route) error {
+	if err := checkKey(req.Key); err != nil {
+		return err
+	}
+	part, err := rt.node.cluster.PartitionIndex(req.Key)
+	patience := time.NewTimer(routePatience)
+	defer patience.Stop()
+	for {
+		changed := rt.node.changed.next()
+		why := "this node has not joined the cluster yet"
+		if err != nil {
+			part, err = rt.node.cluster.PartitionIndex(req.Key)
+		}
+		if m := rt.node.cluster.Map(); err == nil && m != nil {
+			var failed error
+			failed, why = rt.attempt(m, part, req, do)
+			if !errors.Is(failed, errNotServing) {
+				return failed
+			}
+		}
+		select {
+		case <-changed:
+		case <-time.After(routeAgain):
+		case <-patience.C:
+			return api.Errorf(api.CodeUnavailable, "%s", why)
+		case <-ctx.Done():
+			return api.Errorf(api.CodeUnavailable, "%s", why)
+		}
+	}
+}
+
+// attempt makes one try. With errNotServing comes why there should be
+// another.
+func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (err error, why string) {
+	p := &m.Partitions[part]
+	primary := m.Node(p.Primary)
+	switch r := rt.node.replica(uint32(part)); {
+	case primary == nil:
+		return errNotServing, fmt.Sprintf("%s has no primary", p.ID)
+	case primary.ID == rt.node.self.Node && r == nil:
+		return errNotServing, fmt.Sprintf("%s is being set up on its primary %s", p.ID, primary.ID)
+	case primary.ID == rt.node.self.Node:
+		why = fmt.Sprintf("%s: the primary %s is not serving yet; %d of at least %d copies are in-sync", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync)
+		return do.here(r), why
+	case req.NoForward:
+		return api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP), ""
+	default:
+		err = do.there(primary.IP)
+		if again := (*retryable)(nil); errors.As(err, &again) {
+			return errNotServing, fmt.Sprintf("%s: the primary %s does not take requests: %v", p.ID, primary.ID, again.cause)
+		}
+		return err, ""
+	}
+}
+
+func checkKey(key []byte) error {
+	switch {
+	case len(key) == 0:
+		return api.Errorf(api.CodeBadRequest, "key: must not be empty")
+	case len(key) > api.MaxKeyBytes:
+		return api.Errorf(api.CodeTooLarge, "key: %d bytes, at most %d are allowed", len(key), api.MaxKeyBytes)
+	default:
+		return nil
+	}
+}
