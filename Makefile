@@ -1,0 +1,56 @@
+GO ?= go
+GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+TESTFLAGS ?= -race -shuffle=on
+
+.PHONY: help build demo cluster test unit planted compose-test lint check bench sim fuzz clean
+
+help: ## show what one can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build kvnode, kvctl and loadtest into bin/
+	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/kvnode ./cmd/kvctl ./loadtest
+
+demo: build ## three nodes, load, a kill -9, and nothing lost (half a minute)
+	bin/loadtest demo
+
+cluster: build ## run a three-node cluster in the foreground
+	bin/loadtest cluster
+
+test: unit planted compose-test ## all tests that CI runs
+
+unit: ## unit, property, simulation and end-to-end tests, with the race detector
+	$(GO) test $(TESTFLAGS) ./...
+
+planted: ## show that the simulator convicts builds with one rule broken
+	$(GO) test -tags planted ./kvstore/sim -run Planted
+
+compose-test: ## a cluster of containers that loses one, where there is a Docker engine
+	docker/compose_test.sh
+
+lint: ## run the linters
+	$(GOLANGCI_LINT) run
+
+check: ## format, tidy, vet, lint and test: what must hold before a commit
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt on these files"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(MAKE) lint test
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+SEEDS ?= 100000
+SEED ?= 1
+sim: ## run many random schedules of the replication protocol (SEEDS=100000 SEED=1)
+	$(GO) test ./kvstore/sim -run TestSchedules -v -timeout 0 -seeds $(SEEDS) -seed $(SEED)
+
+FUZZTIME ?= 1m
+fuzz: ## fuzz every decoder of outside bytes for FUZZTIME each
+	@for target in $$(grep -rl '^func Fuzz' --include='*_test.go' .); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' $$target); do \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$target) || exit 1; \
+		done; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin
