@@ -306,7 +306,7 @@ func TestCommitErrorIsFailStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.Apply([]Batch{batch(1, set(2, "a", "lost"))}); !errors.Is(err, ErrFailed) {
+		if err := s.Apply([]Batch{{Partition: 1, Through: Position{1, 2}}}); !errors.Is(err, ErrFailed) {
 			t.Fatalf("Apply = %v, want ErrFailed", err)
 		}
 	}
