@@ -25,8 +25,10 @@ func (c desireCommand) apply(m *Map, term uint64) (*Map, result) {
 		if d.Partition < 0 || d.Partition >= len(m.Partitions) {
 			continue
 		}
-		e.partition(d.Partition).Desired = d.Nodes
-		if !m.Partitions[d.Partition].assigned() {
+		if !slices.Equal(e.partitions[d.Partition].Desired, d.Nodes) {
+			e.partition(d.Partition).Desired = slices.Clone(d.Nodes)
+		}
+		if !e.partitions[d.Partition].assigned() {
 			e.assign(d.Partition)
 		}
 	}

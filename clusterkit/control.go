@@ -160,7 +160,11 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 		return result{}, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	switch c := c.(type) {
-	case registerCommand, inSyncCommand, transferCommand, acknowledgeCommand:
+	case inSyncCommand, transferCommand, acknowledgeCommand:
+	case registerCommand:
+		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" {
+			return result{}, fmt.Errorf("%w: a node registers with its ID, store and address", errBadRequest)
+		}
 	case endSessionCommand:
 		if c.Term != 0 {
 			return result{}, fmt.Errorf("%w: only the leader ends the session of another node", errBadRequest)

@@ -80,14 +80,16 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		batch = append(batch, k.waiting()...)
 
-		now := k.clock.Now()
-		if stall := now - turn - wait/2; stall > 0 {
-			table.postpone(stall + wait/2)
-		}
-		turn = now
 		if len(batch) > 0 && !k.renewAll(ctx, table, batch) {
 			return
 		}
+		// Who was not heard while this leader stood still was perhaps not
+		// silent.
+		now := k.clock.Now()
+		if pause := now - turn; pause > wait/2 {
+			table.postpone(pause)
+		}
+		turn = now
 		if !k.endExpired(ctx, table, wait) {
 			return
 		}

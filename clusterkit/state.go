@@ -74,16 +74,16 @@ func touch(p *Partition, reason string) {
 // assign makes the first assignment: nothing has been written yet, so all
 // copies are in sync.
 func (e *edit) assign(i int) {
-	p := e.partition(i)
 	var members []Member
-	for _, id := range p.Desired {
+	for _, id := range e.partitions[i].Desired {
 		if n := e.node(id); n != nil && n.Alive {
-			members = append(members, Member{Node: id, Store: n.Store, Incarnation: p.Version + 1})
+			members = append(members, Member{Node: id, Store: n.Store, Incarnation: 1})
 		}
 	}
 	if len(members) == 0 {
 		return
 	}
+	p := e.partition(i)
 	touch(p, "first assignment")
 	p.Members, p.InSync = members, members
 	e.setPrimary(p, members[0].Node, p.Reason)

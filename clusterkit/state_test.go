@@ -1,0 +1,363 @@
+package clusterkit
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+const testTerm = 7
+
+// foundedMap returns the map of a new cluster.
+func foundedMap(partitions, replicas int) *Map {
+	config, err := Config{PartitionCount: partitions, ReplicationFactor: replicas}.withDefaults()
+	if err != nil {
+		panic(err)
+	}
+	m, _ := bootstrapCommand{ClusterUUID: "cluster", Config: config}.apply(nil, testTerm)
+	return m
+}
+
+// mustApply applies commands that have to succeed.
+func mustApply(t testing.TB, m *Map, commands ...command) *Map {
+	t.Helper()
+	for _, c := range commands {
+		next, verdict := c.apply(m, testTerm)
+		if err := verdict.err(); err != nil {
+			t.Fatalf("%T %+v: %v", c, c, err)
+		}
+		m = next
+	}
+	return m
+}
+
+func register(id, store string, incarnation uint64) registerCommand {
+	return registerCommand{Node: Node{ID: id, Name: id, Store: store, Incarnation: incarnation, RaftAddr: id + ":1", IP: id + ":2"}}
+}
+
+// clusterOf returns a map with one partition on n1, n2 and n3 in sync, n1 being
+// the primary.
+func clusterOf(t testing.TB) *Map {
+	t.Helper()
+	return mustApply(t, foundedMap(1, 3),
+		register("n1", "s1", 1), register("n2", "s2", 1), register("n3", "s3", 1),
+		desireCommand{Term: testTerm, Desired: []desire{{Partition: 0, Nodes: []string{"n1", "n2", "n3"}}}},
+	)
+}
+
+func TestFailoverTakesAPresentInSyncCopyInANewEpoch(t *testing.T) {
+	m := clusterOf(t)
+	before := m.Partitions[0]
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}})
+	after := m.Partitions[0]
+	if after.Primary != "n2" || after.Epoch != before.Epoch+1 || after.Version <= before.Version {
+		t.Fatalf("after the primary was lost: %+v", after)
+	}
+	if len(after.InSync) != 3 {
+		t.Fatalf("an application that replicates by itself decides the in-sync set, got %+v", after.InSync)
+	}
+	m = mustApply(t, m,
+		endSessionCommand{Term: testTerm, Session: sessionRef{"n2", 1}},
+		endSessionCommand{Term: testTerm, Session: sessionRef{"n3", 1}})
+	waiting := m.Partitions[0]
+	if waiting.Primary != "n3" || m.Node("n3").Alive {
+		t.Fatalf("with nobody left the partition waits under its last primary, got %+v", waiting)
+	}
+	m = mustApply(t, m, register("n2", "s2", 2))
+	if p := m.Partitions[0]; p.Primary != "n2" || p.Epoch != waiting.Epoch+1 {
+		t.Fatalf("any present in-sync copy takes over, got %+v", p)
+	}
+}
+
+func TestRestartNeedsANewEpoch(t *testing.T) {
+	m := clusterOf(t)
+	epoch := m.Partitions[0].Epoch
+	m = mustApply(t, m, register("n1", "s1", 2))
+	if p := m.Partitions[0]; p.Epoch != epoch+1 || p.Primary != "n1" {
+		t.Fatalf("after a quick restart of the primary: %+v", p)
+	}
+}
+
+func TestLateRegistrationEndsNoSession(t *testing.T) {
+	m := mustApply(t, clusterOf(t), register("n1", "s1", 2))
+	for _, incarnation := range []uint64{1, 2} {
+		next, verdict := register("n1", "s1", incarnation).apply(m, testTerm)
+		if next != m {
+			t.Errorf("incarnation %d changed the map", incarnation)
+		}
+		if verdict.Incarnation != 2 {
+			t.Errorf("incarnation %d was answered with %d, want 2", incarnation, verdict.Incarnation)
+		}
+	}
+	if _, verdict := register("n1", "other", 3).apply(m, testTerm); verdict.Code != codeConflict {
+		t.Errorf("another store of a live node was answered with %q", verdict.Code)
+	}
+}
+
+func TestLostStoreLeavesEverySet(t *testing.T) {
+	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}, register("n1", "new", 2))
+	p := m.Partitions[0]
+	if _, ok := p.MemberOf("n1"); ok || len(p.InSync) != 2 || p.Primary != "n2" {
+		t.Fatalf("after n1 came back with an empty disk: %+v", p)
+	}
+}
+
+func TestLastCopyOnALostDisk(t *testing.T) {
+	m := mustApply(t, foundedMap(1, 1), register("n1", "s1", 1),
+		desireCommand{Term: testTerm, Desired: []desire{{Partition: 0, Nodes: []string{"n1"}}}},
+		endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}, register("n1", "new", 2))
+	p := m.Partitions[0]
+	if p.Primary != "" || len(p.InSync) != 1 || p.InSync[0].Store != "s1" {
+		t.Fatalf("an empty disk must not become the primary: %+v", p)
+	}
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 2}}, register("n1", "s1", 3))
+	if got := m.Partitions[0]; got.Primary != "n1" || got.Epoch <= p.Epoch {
+		t.Fatalf("after the disk was found again: %+v", got)
+	}
+}
+
+func TestTransferFallsBackToAnyCopy(t *testing.T) {
+	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Session: sessionRef{"n3", 1}})
+	epoch := m.Partitions[0].Epoch
+	req := transferCommand{TransferRequest{Partition: 0, Epoch: epoch, From: "n1", To: "n3"}}
+	next := mustApply(t, m, req)
+	if p := next.Partitions[0]; p.Primary == "n3" || p.Primary == "" || p.Epoch != epoch+1 {
+		t.Fatalf("transfer to a dead node: %+v", p)
+	}
+	if again, verdict := req.apply(next, testTerm); again != next || verdict.Code != codeStale {
+		t.Fatalf("repeated transfer: %+v", verdict)
+	}
+	to := transferCommand{TransferRequest{Partition: 0, Epoch: epoch, From: "n1", To: "n2"}}
+	if p := mustApply(t, m, to).Partitions[0]; p.Primary != "n2" {
+		t.Fatalf("transfer to n2: %+v", p)
+	}
+}
+
+func TestInSyncChanges(t *testing.T) {
+	m := clusterOf(t)
+	p := m.Partitions[0]
+	shrunk := mustApply(t, m, inSyncCommand{InSyncChange: InSyncChange{Epoch: p.Epoch, Version: p.Version, InSync: p.InSync[:2]}})
+	now := shrunk.Partitions[0]
+	change := func(proposer string, epoch, version uint64, set ...Member) inSyncCommand {
+		return inSyncCommand{InSyncChange: InSyncChange{Epoch: epoch, Version: version, InSync: set}, Proposer: proposer}
+	}
+	stranger := Member{Node: "n3", Store: "s3", Incarnation: 99}
+	tests := []struct {
+		name   string
+		change inSyncCommand
+		want   code
+	}{
+		{"the primary adds a member", change("n1", now.Epoch, now.Version, p.InSync...), codeOK},
+		{"another node cannot add", change("n2", now.Epoch, now.Version, p.InSync...), codeStale},
+		{"without a proposer nothing is added", change("", now.Epoch, now.Version, p.InSync...), codeStale},
+		{"anyone removes", change("", now.Epoch, now.Version, now.InSync[0]), codeOK},
+		{"older version", change("n1", now.Epoch, now.Version-1, now.InSync[0]), codeStale},
+		{"older epoch", change("n1", now.Epoch-1, now.Version, now.InSync[0]), codeStale},
+		{"empty", change("n1", now.Epoch, now.Version), codeStale},
+		{"without the primary", change("n1", now.Epoch, now.Version, now.InSync[1]), codeStale},
+		{"another incarnation", change("n1", now.Epoch, now.Version, now.InSync[0], stranger), codeStale},
+		{"twice the same", change("n1", now.Epoch, now.Version, now.InSync[0], now.InSync[0]), codeStale},
+		{"no such partition", inSyncCommand{InSyncChange: InSyncChange{Partition: 9}}, codeStale},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			next, verdict := tt.change.apply(shrunk, testTerm)
+			if verdict.Code != tt.want {
+				t.Fatalf("got %q (%s), want %q", verdict.Code, verdict.Message, tt.want)
+			}
+			if changed := next != shrunk; changed != (tt.want == codeOK) {
+				t.Fatalf("changed is %v", changed)
+			}
+		})
+	}
+}
+
+func TestDroppedCopiesAreCopiedAnew(t *testing.T) {
+	m := clusterOf(t)
+	before, _ := m.Partitions[0].MemberOf("n2")
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n2", 1}, DropCopies: true})
+	p := m.Partitions[0]
+	after, _ := p.MemberOf("n2")
+	if p.IsInSync(after) || after.Incarnation == before.Incarnation {
+		t.Fatalf("n2 died: %+v", p)
+	}
+	m = mustApply(t, m, register("n2", "s2", 2))
+	if _, verdict := (acknowledgeCommand{Member: before}).apply(m, testTerm); verdict.Code != codeStale {
+		t.Fatalf("an acknowledgement from before the death was answered with %q", verdict.Code)
+	}
+	m = mustApply(t, m, acknowledgeCommand{Member: after})
+	if !m.Partitions[0].IsInSync(after) {
+		t.Fatalf("after the acknowledgement: %+v", m.Partitions[0])
+	}
+}
+
+func TestDecisionsOfAnEarlierTermAreRefused(t *testing.T) {
+	m := clusterOf(t)
+	late := uint64(testTerm - 1)
+	for _, c := range []command{
+		renewCommand{Term: late, Sessions: []sessionRef{{"n1", 1}}},
+		endSessionCommand{Term: late, Session: sessionRef{"n1", 1}},
+		desireCommand{Term: late, Desired: []desire{{Nodes: []string{"n2"}}}},
+		movesCommand{Term: late, Steps: []move{{Epoch: 1, Version: 1, Release: m.Partitions[0].Members[2]}}},
+	} {
+		if next, verdict := c.apply(m, testTerm); next != m || verdict.Code == codeOK {
+			t.Errorf("%T: verdict %+v, changed %v", c, verdict, next != m)
+		}
+	}
+}
+
+// TestInvariants applies random commands, most of them based on a map that is
+// some steps old, and holds every new map against what may never happen.
+func TestInvariants(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := foundedMap(3, 3)
+		history := []*Map{m}
+		gone := make(map[string]bool)
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			base := history[max(0, len(history)-1-rapid.IntRange(0, 3).Draw(t, "age"))]
+			c := drawCommand(t, base)
+			encoded, err := encodeCommand(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c, err = decodeCommand(encoded); err != nil {
+				t.Fatal(err)
+			}
+			before := mustJSON(m)
+			next, _ := c.apply(m, testTerm)
+			if string(mustJSON(m)) != string(before) {
+				t.Fatalf("%T %+v wrote to the map that it was applied to", c, c)
+			}
+			checkStep(t, m, next, gone)
+			again, _ := c.apply(next, testTerm)
+			if string(mustJSON(again)) != string(mustJSON(next)) {
+				t.Fatalf("%T %+v repeated changed the map again:\n%s\n%s", c, c, mustJSON(next), mustJSON(again))
+			}
+			m = next
+			history = append(history, m)
+		}
+	})
+}
+
+func drawCommand(t *rapid.T, m *Map) command {
+	id := rapid.SampledFrom([]string{"n1", "n2", "n3", "n4"}).Draw(t, "node")
+	incarnation := uint64(rapid.IntRange(1, 12).Draw(t, "incarnation"))
+	if n := m.Node(id); n != nil && rapid.Bool().Draw(t, "current") {
+		incarnation = n.Incarnation
+	}
+	drop := rapid.Bool().Draw(t, "drop")
+	p := &m.Partitions[rapid.IntRange(0, len(m.Partitions)-1).Draw(t, "partition")]
+	pick := func(from []Member) []Member {
+		var out []Member
+		for _, c := range from {
+			if rapid.Bool().Draw(t, "in") {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	switch rapid.IntRange(0, 8).Draw(t, "command") {
+	case 0, 1:
+		c := register(id, fmt.Sprintf("%s-disk-%d", id, rapid.IntRange(1, 2).Draw(t, "disk")), incarnation)
+		c.DropCopies = drop
+		return c
+	case 2:
+		return endSessionCommand{Term: testTerm, Session: sessionRef{id, incarnation}, DropCopies: drop}
+	case 3:
+		return inSyncCommand{InSyncChange{p.Index, p.Epoch, p.Version, pick(p.Members)}, p.Primary}
+	case 4:
+		return transferCommand{TransferRequest{p.Index, p.Epoch, p.Primary, id}}
+	case 5:
+		nodes := rapid.Permutation([]string{"n1", "n2", "n3", "n4"}).Draw(t, "desired")
+		return desireCommand{Term: testTerm, Desired: []desire{{p.Index, nodes[:rapid.IntRange(1, 3).Draw(t, "copies")]}}}
+	case 6:
+		step := move{Partition: p.Index, Epoch: p.Epoch, Version: p.Version}
+		if released := pick(p.Members); len(released) > 0 {
+			step.Release = released[0]
+		} else {
+			step.Learner = id
+		}
+		return movesCommand{Term: testTerm, Steps: []move{step}}
+	case 7:
+		if steps := nextMoves(m); len(steps) > 0 {
+			return movesCommand{Term: testTerm, Steps: steps}
+		}
+		return renewCommand{Term: testTerm, Sessions: []sessionRef{{id, incarnation}}}
+	default:
+		var c Member
+		if len(p.Members) > 0 {
+			c = rapid.SampledFrom(p.Members).Draw(t, "member")
+		}
+		return acknowledgeCommand{Partition: p.Index, Member: c}
+	}
+}
+
+// checkStep holds one transition against the invariants. gone has the copies
+// that were released or lost.
+func checkStep(t *rapid.T, prev, next *Map, gone map[string]bool) {
+	if next != prev && next.Version != prev.Version+1 {
+		t.Fatalf("map version went from %d to %d", prev.Version, next.Version)
+	}
+	if !slices.IsSortedFunc(next.Nodes, func(a, b Node) int { return strings.Compare(a.ID, b.ID) }) {
+		t.Fatalf("nodes are not sorted: %+v", next.Nodes)
+	}
+	for _, n := range prev.Nodes {
+		if next.Node(n.ID).Incarnation < n.Incarnation {
+			t.Fatalf("incarnation of %s went back", n.ID)
+		}
+	}
+	for i := range next.Partitions {
+		was, is := &prev.Partitions[i], &next.Partitions[i]
+		checkPartition(t, was, is)
+		for _, c := range is.Members {
+			if gone[fmt.Sprint(i, c)] {
+				t.Fatalf("copy %+v of %s came back", c, is.ID)
+			}
+		}
+		for _, c := range was.Members {
+			if !is.IsMember(c) {
+				gone[fmt.Sprint(i, c)] = true
+			}
+		}
+		if n := next.Node(is.Primary); is.Epoch > was.Epoch && is.Primary != "" && !n.Alive {
+			t.Fatalf("%s elected the dead %s", is.ID, is.Primary)
+		}
+	}
+}
+
+func checkPartition(t *rapid.T, was, is *Partition) {
+	changed := !slices.Equal(was.Members, is.Members) || !slices.Equal(was.InSync, is.InSync) || was.Epoch != is.Epoch
+	primaryInSync := slices.ContainsFunc(is.InSync, func(c Member) bool { return c.Node == is.Primary })
+	switch {
+	case is.Epoch < was.Epoch || is.Version < was.Version:
+		t.Fatalf("%s went back: %+v, then %+v", is.ID, was, is)
+	case changed && is.Version == was.Version:
+		t.Fatalf("%s changed without a new version: %+v, then %+v", is.ID, was, is)
+	case was.Primary != is.Primary && is.Epoch == was.Epoch:
+		t.Fatalf("%s changed its primary within an epoch: %+v, then %+v", is.ID, was, is)
+	case was.assigned() && len(is.InSync) == 0:
+		t.Fatalf("%s has lost its last in-sync copy: %+v", is.ID, is)
+	case is.Primary != "" && !primaryInSync:
+		t.Fatalf("the primary of %s is not in sync: %+v", is.ID, is)
+	}
+	for i, c := range is.InSync {
+		if !is.IsMember(c) || slices.Contains(is.InSync[:i], c) {
+			t.Fatalf("in-sync set of %s: %+v", is.ID, is)
+		}
+	}
+	if was.assigned() && !slices.ContainsFunc(is.InSync, was.IsInSync) {
+		t.Fatalf("%s kept no copy that was in sync: %+v, then %+v", is.ID, was, is)
+	}
+}
+
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
