@@ -189,12 +189,12 @@ func (p *packer) makeRoom(bytes, count int64) error {
 // write adds w to the transaction and brings the sum up to date.
 func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	key := g.key(w.Op.Key)
-	old, err := p.old(key)
+	old, err := p.old(g, w.Op.Key)
 	if err != nil {
 		return fmt.Errorf("key %q of partition %d: %w", w.Op.Key, g.partition, err)
 	}
-	if old != nil {
-		sum.remove(old.hash(p.scratch[:0], w.Op.Key))
+	if old.found {
+		sum.remove(old.hash)
 	}
 	switch w.Op.Kind {
 	case op.Set:
@@ -205,14 +205,14 @@ func (p *packer) write(g generation, sum *Sum, w *Write) error {
 		case err != nil:
 		case rest != nil:
 			err = p.txn.Set(g.rest().key(w.Op.Key), rest)
-		case old != nil && old.split():
+		case old.split:
 			err = p.txn.Delete(g.rest().key(w.Op.Key))
 		}
 	case op.Delete:
-		if old == nil {
+		if !old.found {
 			return nil
 		}
-		if err = p.txn.Delete(key); err == nil && old.split() {
+		if err = p.txn.Delete(key); err == nil && old.split {
 			err = p.txn.Delete(g.rest().key(w.Op.Key))
 		}
 	default:
@@ -224,21 +224,30 @@ func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	return nil
 }
 
-// old returns what is stored under key, as the transaction sees it, or nil.
-func (p *packer) old(key []byte) (_ stored, err error) {
+// replaced is what matters of an item that another takes the place of.
+type replaced struct {
+	found, split bool
+	hash         uint64
+}
+
+// old returns the item of the key, as the transaction sees it.
+func (p *packer) old(g generation, key []byte) (old replaced, err error) {
 	defer recovered(&err)
-	item, err := p.txn.Get(key)
+	item, err := p.txn.Get(g.key(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
+		return replaced{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return replaced{}, err
 	}
-	b, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, err
-	}
-	return b, stored(b).check()
+	err = item.Value(func(b []byte) error {
+		if err := stored(b).check(); err != nil {
+			return err
+		}
+		old = replaced{true, stored(b).split(), stored(b).hash(p.scratch[:0], key)}
+		return nil
+	})
+	return old, err
 }
 
 // commit makes the transaction durable and visible.

@@ -110,34 +110,43 @@ func (s *Store) identify() error {
 	})
 }
 
-// survey reads all checkpoints, and finds the generations that none of them
-// names: they become garbage.
-func (s *Store) survey() error {
+// survey reads all checkpoints and all marks of garbage. Items of any other
+// generation prove that a checkpoint or a mark is lost.
+func (s *Store) survey() (err error) {
+	defer recovered(&err)
 	s.checkpoints = make(map[uint32]Checkpoint)
 	return s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
-		for it.Seek(checkpointPrefix()); it.ValidForPrefix(checkpointPrefix()); it.Next() {
-			partition := binary.BigEndian.Uint32(it.Item().Key()[len(checkpointPrefix()):])
+		known := make(map[generation]bool)
+		prefix := checkpointPrefix()
+		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+			partition := binary.BigEndian.Uint32(it.Item().Key()[len(prefix):])
 			c, err := readCheckpoint(txn, partition)
 			if err != nil {
 				return fmt.Errorf("storage: %w", err)
 			}
 			s.checkpoints[partition] = c
-			s.nextGeneration = max(s.nextGeneration, c.Generation)
+			known[generation{partition, c.Generation}] = true
 		}
-		seen := make(map[generation]bool)
-		for it.Rewind(); it.Valid(); {
+		prefix = garbagePrefix()
+		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+			g, _ := parseGeneration(it.Item().Key()[len(prefix):])
+			s.garbage = append(s.garbage, g)
+			known[g] = true
+		}
+		for g := range known {
+			s.nextGeneration = max(s.nextGeneration, g.number)
+		}
+		for it.Rewind(); it.Valid(); it.Seek(after(it.Item().Key())) {
 			g, ok := parseGeneration(it.Item().Key())
 			if !ok {
 				break
 			}
-			if c, live := s.checkpoints[g.partition]; !seen[g] && (!live || c.Generation != g.number) {
-				s.garbage = append(s.garbage, g)
+			if !known[g] {
+				return fmt.Errorf("%w: %s has items of partition %d without its checkpoint: empty the directory, and the data are loaded anew",
+					ErrCorrupt, s.opts.Dir, g.partition)
 			}
-			seen[g] = true
-			s.nextGeneration = max(s.nextGeneration, g.number)
-			it.Seek(after(it.Item().Key()))
 		}
 		return nil
 	})

@@ -22,7 +22,8 @@ func (s *Store) discard(g generation) {
 }
 
 // collectGarbage is the collector goroutine: it deletes garbage key by key,
-// at a limited rate. What it leaves behind, the next Open finds.
+// at a limited rate, and then its mark. What is still marked when the store
+// closes, the next Open goes on with.
 func (s *Store) collectGarbage(ctx context.Context) {
 	for {
 		if g, ok := s.nextGarbage(); ok {
@@ -77,6 +78,9 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 			deleted += len(keys)
 			from = keys[len(keys)-1]
 		}
+	}
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(g.mark()) }); err != nil {
+		return s.fail("delete garbage", err)
 	}
 	if deleted > 0 {
 		s.opts.Logger.Info("garbage deleted", "partition", g.partition, "generation", g.number, "keys", deleted)

@@ -144,3 +144,32 @@ func TestCrashLeavesACheckpointedPrefix(t *testing.T) {
 		mustClose(t, crashed)
 	}
 }
+
+func TestLostCheckpointIsDetected(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir})
+	mustApply(t, s, batch(1, set(1, "a", "b")), batch(2, set(1, "a", "b")))
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(checkpointKey(1)) }); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if _, err := Open(Options{Dir: dir, StoreID: "store"}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Open = %v, want ErrCorrupt", err)
+	}
+}
+
+func TestDamagedCheckpointIsDetected(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir})
+	mustApply(t, s, batch(1, set(1, "a", "b")))
+	c, _ := s.Checkpoint(1)
+	b := c.encode()
+	b[9] ^= 1
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(checkpointKey(1), b) }); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	if _, err := Open(Options{Dir: dir, StoreID: "store"}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Open = %v, want ErrCorrupt", err)
+	}
+}

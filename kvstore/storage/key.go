@@ -10,6 +10,7 @@ import (
 //	partition (4) | generation (8) | key             an item
 //	partition (4) | generation, top bit set | key    the rest of a long item
 //	0xffffffff | 'c' | partition (4)                 a checkpoint
+//	0xffffffff | 'g' | partition (4) | generation    a mark of garbage
 //	0xffffffff | 'i'                                 the identity
 //
 // Numbers are big-endian, so that a generation is one range of keys.
@@ -63,6 +64,12 @@ func ownKey(kind byte) []byte {
 }
 
 func identityKey() []byte { return ownKey('i') }
+
+func garbagePrefix() []byte { return ownKey('g') }
+
+// mark is the key whose presence says that g is garbage, or will be unless
+// its load is committed.
+func (g generation) mark() []byte { return g.appendPrefix(garbagePrefix()) }
 
 func checkpointPrefix() []byte { return ownKey('c') }
 

@@ -23,8 +23,8 @@ type Loader struct {
 	ended      bool
 }
 
-// Load begins a new generation of the partition. The caller ends it with
-// Commit or Abort; a crash before that makes it garbage.
+// Load begins a new generation of the partition and durably marks it as
+// garbage, which it is until Commit. The caller ends it with Commit or Abort.
 func (s *Store) Load(partition uint32) (*Loader, error) {
 	if err := checkPartition(partition); err != nil {
 		return nil, err
@@ -32,7 +32,12 @@ func (s *Store) Load(partition uint32) (*Loader, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	return &Loader{store: s, generation: generation{partition, s.newGeneration()}}, nil
+	g := generation{partition, s.newGeneration()}
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(g.mark(), nil) }); err != nil {
+		s.users.Done()
+		return nil, s.fail("begin a load", err)
+	}
+	return &Loader{store: s, generation: g}, nil
 }
 
 // Sum is that of the items added so far. At the end it must equal that of
@@ -135,9 +140,18 @@ func (s *Store) replace(partition uint32, c *Checkpoint) error {
 	if !had && c == nil {
 		return nil
 	}
+	garbage := generation{partition, old.Generation}
 	err := s.db.Update(func(txn *badger.Txn) error {
+		if had {
+			if err := txn.Set(garbage.mark(), nil); err != nil {
+				return err
+			}
+		}
 		if c == nil {
 			return txn.Delete(checkpointKey(partition))
+		}
+		if err := txn.Delete(generation{partition, c.Generation}.mark()); err != nil {
+			return err
 		}
 		return txn.Set(checkpointKey(partition), c.encode())
 	})
@@ -153,7 +167,7 @@ func (s *Store) replace(partition uint32, c *Checkpoint) error {
 	s.mu.Unlock()
 	s.publish(true)
 	if had {
-		s.discard(generation{partition, old.Generation})
+		s.discard(garbage)
 	}
 	return nil
 }

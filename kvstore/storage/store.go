@@ -139,8 +139,10 @@ type Store struct {
 	collector     sync.WaitGroup
 }
 
-// Open opens the store in opts.Dir, or creates it. Generations that nothing
-// refers to, left by a crash, are collected in the background.
+// Open opens the store in opts.Dir, or creates it. Generations that a crash
+// left behind are deleted in the background. It returns [ErrOtherStore] for
+// the directory of another store, and [ErrCorrupt] if checkpoints are damaged
+// or missing.
 func Open(opts Options) (_ *Store, err error) {
 	opts, err = opts.withDefaults()
 	if err != nil {

@@ -148,6 +148,12 @@ func (l *Log) add(g *group, r *Record) {
 	var prev uint64
 	if x := l.partitions[r.Partition]; x != nil && r.Kind == KindEntry {
 		prev = x.epoch(r.LSN - 1)
+		if r.LSN <= x.last().LSN {
+			l.replaced = g.seq
+		}
+	}
+	if r.Kind == KindReset {
+		l.replaced = g.seq
 	}
 	g.buf = appendRecord(g.buf, g.seed, *r, prev)
 	apply(l.partitions, r, at)

@@ -166,6 +166,9 @@ type Log struct {
 	// durable is the newest segment with a durable head: all before it can
 	// do without those still older.
 	durable uint32
+	// replaced is the last group that replaces or resets entries. Until it is
+	// durable, what it replaces is still needed.
+	replaced uint64
 
 	// groups wait for the writer or are being written, in order; end is where
 	// the group after them starts. spare ones keep their buffers.

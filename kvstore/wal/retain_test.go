@@ -110,3 +110,70 @@ func TestOneUnappliedPartitionHoldsOnlyItsSegments(t *testing.T) {
 	l.Applied(2, 1)
 	eventually(t, "the segments are dropped", func() bool { return l.FirstLSN(1) > 30 && l.FirstLSN(2) == 2 })
 }
+
+func TestWhatIsReplacedStaysUntilTheReplacementIsDurable(t *testing.T) {
+	fs := newMemFS()
+	l, _ := mustOpen(t, Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10, RetainBytes: 1 << 20})
+	mustAppend(t, l, entry(2, 1, 1, "in the first segment"))
+	fillLog(t, l, 1, 20)
+	l.Applied(1, 20)
+	retirable := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.retirable(l.segments[0])
+	}
+	if retirable() {
+		t.Fatal("the first segment may go although an entry in it is not applied")
+	}
+	for name, record := range map[string]Record{
+		"entry": entry(2, 2, 1, "replacement"),
+		"reset": ResetRecord(2, Position{3, 7}),
+	} {
+		inSync, goOn := make(chan struct{}), make(chan struct{})
+		fs.setFault(func(op, _ string) error {
+			if op == "sync" {
+				fs.fault = nil
+				close(inSync)
+				fs.mu.Unlock()
+				<-goOn
+				fs.mu.Lock()
+			}
+			return nil
+		})
+		result := make(chan error, 1)
+		if err := l.Append([]Record{record}, func(err error) { result <- err }); err != nil {
+			t.Fatal(err)
+		}
+		<-inSync
+		if retirable() {
+			t.Errorf("%s: the replaced entry may go before the replacement is durable", name)
+		}
+		close(goOn)
+		if err := <-result; err != nil {
+			t.Fatal(err)
+		}
+		if !retirable() {
+			t.Errorf("%s: the replaced entry stays after the replacement is durable", name)
+		}
+	}
+}
+
+func TestManyRestartsLeaveFewSegments(t *testing.T) {
+	opts := Options{Dir: "log", FS: newMemFS(), SegmentBytes: 4 << 10, RetainBytes: 8 << 10}
+	for i := range uint64(60) {
+		l, _ := mustOpen(t, opts)
+		mustAppend(t, l, entry(1, 1, i+1, "x"))
+		l.Applied(1, i+1)
+		eventually(t, "no more is held than is retained", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.held() <= opts.RetainBytes
+		})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(opts.FS.(*memFS).list()); n > 20 {
+		t.Errorf("%d files are left", n)
+	}
+}

@@ -62,6 +62,9 @@ func (l *Log) Pin(partition uint32, lsn uint64) (release func()) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(x.pins, p)
+		if x.blank() && len(x.pins) == 0 && l.partitions[partition] == x {
+			delete(l.partitions, partition)
+		}
 		l.wakeTender()
 	}
 }
@@ -123,11 +126,13 @@ func (l *Log) tendOnce() error {
 	return err
 }
 
-// held is the size of all segments in the index. l.mu is held.
+// held is the size of all segments in the index; short ones, which an Open
+// leaves behind, count for more than they are, lest they become too many.
+// l.mu is held.
 func (l *Log) held() int64 {
 	var sum int64
 	for _, s := range l.segments {
-		sum += s.size
+		sum += max(s.size, l.opts.SegmentBytes/8)
 	}
 	return sum
 }
@@ -157,7 +162,7 @@ func (l *Log) retire() (surplus []*segment) {
 
 // retirable reports whether the oldest segment is needed by nobody.
 func (l *Log) retirable(s *segment) bool {
-	if s.readers > 0 || s.seq >= l.durable {
+	if s.readers > 0 || s.seq >= l.durable || len(l.groups) > 0 && l.groups[0].seq <= l.replaced {
 		return false
 	}
 	for id := range s.partitions {

@@ -51,6 +51,8 @@ func (l *Log) finish(g *group) bool {
 	l.pending -= g.counted
 	if g.offset == 0 {
 		l.durable = g.segment.seq
+	}
+	if g.offset == 0 || g.seq == l.replaced {
 		l.wakeTender()
 	}
 	reports := g.done
