@@ -31,7 +31,7 @@ func (r *Replica) tickMembership() {
 		return
 	}
 	r.completeJoins()
-	if r.proposal != nil || len(r.view.InSync) <= r.view.MinInSync {
+	if r.proposal != nil || len(r.view.InSync) <= r.minInSync() {
 		return
 	}
 	for _, m := range r.view.InSync {

@@ -27,8 +27,13 @@ func (r *Replica) Writable() bool {
 	return r.role == Serving && !r.handover.draining && r.enoughInSync()
 }
 
-func (r *Replica) enoughInSync() bool {
-	return len(r.view.InSync) >= r.view.MinInSync || r.cfg.Breaks(IgnoreMinInSync)
+func (r *Replica) enoughInSync() bool { return len(r.view.InSync) >= r.minInSync() }
+
+func (r *Replica) minInSync() int {
+	if r.cfg.Breaks(IgnoreMinInSync) {
+		return 1
+	}
+	return r.view.MinInSync
 }
 
 // ackSet calls f for every member whose disk must have an entry before it is

@@ -39,18 +39,11 @@ func (r *Replica) beginRound() {
 	c.round++
 	c.through = c.ticket
 	c.running, c.missing = true, nil
-	add := func(m Member) {
+	r.ackSet(func(m Member) {
 		if m != r.self && !slices.Contains(c.missing, m) {
 			c.missing = append(c.missing, m)
 		}
-	}
-	if r.cfg.Breaks(ConfirmLess) {
-		for _, m := range r.view.InSync {
-			add(m)
-		}
-	} else {
-		r.ackSet(add)
-	}
+	})
 	r.ask()
 }
 

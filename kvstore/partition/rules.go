@@ -30,13 +30,8 @@ const (
 	JoinEarly
 	// IgnoreMinInSync commits with fewer in-sync members than demanded.
 	IgnoreMinInSync
-	// ConfirmLess confirms a read by the in-sync set that the primary knows,
-	// not by everyone who may count.
-	ConfirmLess
 	// ReadWithoutLease serves reads without lease or confirmation.
 	ReadWithoutLease
-	// LeaseBeforeRead checks the lease before the value is taken.
-	LeaseBeforeRead
 	// StickyLease renews the session of a deposed node.
 	StickyLease
 	// DeposeLive elects while the lease of the old primary runs.

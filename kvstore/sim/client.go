@@ -108,10 +108,6 @@ func (c *client) read(target *node, op *operation, finish func(record bool)) {
 				answer("", false)
 				return
 			}
-			if w.opt.Planted.Breaks(partition.LeaseBeforeRead) && target.leased() {
-				target.later(w.between(0, 5*time.Millisecond), func() { answer(target.state[op.key], true) })
-				return
-			}
 			value := target.state[op.key]
 			if target.leased() || w.opt.Planted.Breaks(partition.ReadWithoutLease) {
 				answer(value, true)
@@ -125,5 +121,5 @@ func (c *client) read(target *node, op *operation, finish func(record bool)) {
 			target.reads[ticket] = func(ok bool) { answer(value, ok) }
 		})
 	})
-	w.after(time.Second, func() { finish(false) })
+	w.after(4*time.Second, func() { finish(false) })
 }

@@ -54,11 +54,11 @@ func (w *world) cut(from, to int) {
 	w.cuts[[2]int{from, to}] = w.now + w.between(0, 3*time.Second)
 }
 
-// wipe takes a disk away, if the promise covers that: one disk at a time,
-// and only while another one is in-sync.
+// wipe takes a disk away, if the promise covers that: min-in-sync less one
+// disks at a time, here one, and only while another is in-sync.
 func (w *world) wipe(n *node) {
 	view := w.control.view
-	if len(view.InSync) < 2 {
+	if w.opt.MinInSync < 2 || len(view.InSync) < 2 {
 		return
 	}
 	for _, m := range view.InSync {

@@ -15,10 +15,14 @@ var (
 )
 
 func options(seed uint64) Options {
-	return Options{
-		Seed: seed, Nodes: 3 + int(seed%4/3), MinInSync: 2,
-		Faults: 10 * time.Second, Clients: 4, Keys: 2,
+	opt := Options{Seed: seed, Nodes: 3, MinInSync: 2, Faults: 10 * time.Second, Clients: 4, Keys: 2}
+	switch seed % 8 {
+	case 1, 5:
+		opt.Nodes = 4
+	case 3:
+		opt.MinInSync = 1
 	}
+	return opt
 }
 
 // TestSchedules runs many random schedules. To replay one:
