@@ -106,7 +106,6 @@ func TestConfigurationErrors(t *testing.T) {
 	}{
 		{"no NODE_ID", []string{"NODE_ID", ""}, nil, 2, []string{"NODE_ID"}},
 		{"bad NODE_ID", []string{"NODE_ID", "a/b"}, nil, 2, []string{"NODE_ID"}},
-		{"no DATA_DIR", []string{"DATA_DIR", ""}, nil, 2, []string{"DATA_DIR"}},
 		{"neither BOOTSTRAP nor JOIN_ADDR", []string{"BOOTSTRAP", ""}, nil, 2, []string{"BOOTSTRAP", "JOIN_ADDR"}},
 		{"RF 0", []string{"REPLICATION_FACTOR", "0"}, nil, 2, []string{"REPLICATION_FACTOR"}},
 		{"RF by flag", nil, []string{"--replication-factor", "-1"}, 2, []string{"REPLICATION_FACTOR"}},

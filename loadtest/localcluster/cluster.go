@@ -39,9 +39,8 @@ type Options struct {
 // Cluster is a set of nodes, numbered from 0; node 0 is the one that
 // bootstraps. Different nodes may be used concurrently.
 type Cluster struct {
-	nodes  []*Node
-	client *client.Client
-	close  sync.Once
+	nodes []*Node
+	close sync.Once
 }
 
 const (
@@ -101,10 +100,6 @@ func New(o Options) (*Cluster, error) {
 			n.env = append(n.identity(), "BOOTSTRAP=true")
 		}
 	}
-	if c.client, err = client.New(client.Config{Endpoints: c.Endpoints(), Timeout: statusTimeout}); err != nil {
-		c.Close()
-		return nil, err
-	}
 	return c, nil
 }
 
@@ -139,8 +134,15 @@ func (c *Cluster) Endpoints() []string {
 	return addrs
 }
 
-// Status returns the cluster as some running node sees it.
-func (c *Cluster) Status(ctx context.Context) (*client.Status, error) { return c.client.Status(ctx) }
+// Status returns the cluster as the first running node sees it.
+func (c *Cluster) Status(ctx context.Context) (*client.Status, error) {
+	for _, n := range c.nodes {
+		if n.Running() {
+			return n.client.Status(ctx)
+		}
+	}
+	return nil, errors.New("cluster status: no node is running")
+}
 
 // Kill9 ends node i as a power cut would, and waits until its process is gone.
 func (c *Cluster) Kill9(ctx context.Context, i int) error {
@@ -179,9 +181,6 @@ func (c *Cluster) Restart(ctx context.Context, i int) error { return c.nodes[i].
 func (c *Cluster) Close() {
 	c.close.Do(func() {
 		c.each(func(n *Node) error { n.release(); return nil })
-		if c.client != nil {
-			c.client.Close()
-		}
 	})
 }
 

@@ -157,6 +157,26 @@ func TestLifeOfACluster(t *testing.T) {
 	}
 }
 
+func TestDeathByItself(t *testing.T) {
+	ctx := withTimeout(t, time.Minute)
+	c, err := Start(ctx, options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	victim := c.nodes[1]
+	p := victim.current()
+	if err := syscall.Kill(victim.PID(), syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	for what, err := range map[string]error{"wait": c.WaitReady(ctx), "kill": c.Kill9(ctx, 1), "stop": c.Stop(ctx, 1)} {
+		if err == nil || !strings.Contains(err.Error(), "node-2 ended by itself") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // The old session of a node that has just been restarted must not be taken
 // for its return.
 func TestOldSessionIsNoReturn(t *testing.T) {

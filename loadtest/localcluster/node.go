@@ -2,6 +2,7 @@ package localcluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
 
 // Node is one kvnode process, over all its restarts.
@@ -25,11 +28,15 @@ type Node struct {
 	binary string
 	env    []string
 	log    *slog.Logger
+	// client asks this node only.
+	client *client.Client
 	// lastIncarnation is the highest session that is known to have ended.
 	lastIncarnation atomic.Uint64
 
 	mu      sync.Mutex
 	process *process
+	// wanted is true from the start of the process to the moment when we end it.
+	wanted bool
 	// held keeps the addresses from others until the first start.
 	held []net.Listener
 }
@@ -45,6 +52,10 @@ func newNode(i int, o Options) (*Node, error) {
 		http.Close()
 		return nil, err
 	}
+	cl, err := client.New(client.Config{Endpoints: []string{http.Addr().String()}, Timeout: statusTimeout})
+	if err != nil {
+		return nil, errors.Join(err, http.Close(), raft.Close())
+	}
 	id := fmt.Sprintf("node-%d", i+1)
 	return &Node{
 		ID:       id,
@@ -56,6 +67,7 @@ func newNode(i int, o Options) (*Node, error) {
 		binary:   o.Binary,
 		env:      o.Env,
 		log:      o.Log,
+		client:   cl,
 		held:     []net.Listener{http, raft},
 	}, nil
 }
@@ -81,7 +93,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.letGo()
 	p, err := startProcess(n.binary, n.env, n.LogFile)
-	n.process = p
+	n.process, n.wanted = p, err == nil
 	n.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)
@@ -107,23 +119,48 @@ func (n *Node) current() *process {
 	return n.process
 }
 
+// died returns an error if the process has ended by itself.
+func (n *Node) died() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.wanted || n.process.running() {
+		return nil
+	}
+	return fmt.Errorf("%s ended by itself with exit code %d; the end of %s:\n%s", n.ID, n.process.exitCode(), n.LogFile, tail(n.LogFile))
+}
+
+// end sends a signal that ends the process, and returns that.
+func (n *Node) end(s syscall.Signal) *process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process.running() {
+		n.wanted = false
+		n.process.signal(s)
+	}
+	return n.process
+}
+
 func (n *Node) kill() error {
-	p := n.current()
-	if !p.running() {
+	if err := n.died(); err != nil {
+		return err
+	}
+	if !n.Running() {
 		return fmt.Errorf("kill %s: it is not running", n.ID)
 	}
-	p.signal(syscall.SIGKILL)
+	p := n.end(syscall.SIGKILL)
 	<-p.done
 	n.log.Info("killed", "node", n.ID, "pid", p.pid())
 	return nil
 }
 
 func (n *Node) stop(ctx context.Context) error {
-	p := n.current()
-	if !p.running() {
+	if err := n.died(); err != nil {
+		return err
+	}
+	if !n.Running() {
 		return nil
 	}
-	p.signal(syscall.SIGTERM)
+	p := n.end(syscall.SIGTERM)
 	select {
 	case <-p.done:
 	case <-ctx.Done():
@@ -138,10 +175,10 @@ func (n *Node) stop(ctx context.Context) error {
 
 // release ends the node for good.
 func (n *Node) release() {
-	if p := n.current(); p.running() {
-		p.signal(syscall.SIGKILL)
-		<-p.done
+	if n.Running() {
+		<-n.end(syscall.SIGKILL).done
 	}
+	n.client.Close()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.letGo()

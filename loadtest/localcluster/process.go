@@ -80,12 +80,10 @@ func (p *process) untilLive(ctx context.Context, n *Node) error {
 		}
 		select {
 		case <-p.done:
-			end := tail(n.LogFile)
-			err := fmt.Errorf("%s ended with exit code %d; the end of %s:\n%s", n.ID, p.exitCode(), n.LogFile, end)
-			if strings.Contains(end, "address already in use") {
-				err = fmt.Errorf("%w: %w", errPortTaken, err)
+			if strings.Contains(tail(n.LogFile), "address already in use") {
+				return fmt.Errorf("%w: %w", errPortTaken, n.died())
 			}
-			return err
+			return n.died()
 		case <-ctx.Done():
 			return fmt.Errorf("start %s: not live: %w (%w)", n.ID, failure, ctx.Err())
 		case <-time.After(pollInterval):

@@ -30,9 +30,13 @@ func (c *Cluster) WaitReady(ctx context.Context) error { return c.wait(ctx, read
 // all its copies in sync.
 func (c *Cluster) WaitInSync(ctx context.Context) error { return c.wait(ctx, inSync) }
 
+// wait fails at once when a node ends by itself.
 func (c *Cluster) wait(ctx context.Context, g goal) error {
 	var missing error
 	for {
+		if err := c.died(); err != nil {
+			return err
+		}
 		now := c.missing(ctx, g)
 		if now == nil {
 			return nil
@@ -48,25 +52,49 @@ func (c *Cluster) wait(ctx context.Context, g goal) error {
 	}
 }
 
-// missing says what still lacks, nil when the goal is reached.
-func (c *Cluster) missing(ctx context.Context, g goal) error {
-	status, err := c.Status(ctx)
-	if err != nil {
-		return err
-	}
+func (c *Cluster) died() error {
 	for _, n := range c.nodes {
-		switch {
-		case n.Running():
-			if err := probe(ctx, n.HTTPAddr, "/readyz"); err != nil {
-				return err
-			}
-			if !sessionOpen(status, n) {
-				return fmt.Errorf("%s has not opened its session", n.ID)
-			}
-		case g.everyone:
+		if err := n.died(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing says what still lacks, nil when the goal is reached in the eyes of
+// every running node.
+func (c *Cluster) missing(ctx context.Context, g goal) error {
+	var running []*Node
+	for _, n := range c.nodes {
+		if n.Running() {
+			running = append(running, n)
+		} else if g.everyone {
 			return fmt.Errorf("%s is not running; its log: %s", n.ID, n.LogFile)
-		case member(status, n).Alive:
-			return fmt.Errorf("%s is gone, and still taken for alive", n.ID)
+		}
+	}
+	for _, n := range running {
+		if err := probe(ctx, n.HTTPAddr, "/readyz"); err != nil {
+			return err
+		}
+		status, err := n.client.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.missingIn(status, g); err != nil {
+			return fmt.Errorf("as %s sees it, %w", n.ID, err)
+		}
+	}
+	return nil
+}
+
+// missingIn says what still lacks in one picture of the cluster.
+func (c *Cluster) missingIn(status *client.Status, g goal) error {
+	for _, n := range c.nodes {
+		if n.Running() && !sessionOpen(status, n) {
+			return fmt.Errorf("%s has not opened its session", n.ID)
+		}
+		if !n.Running() && member(status, n).Alive {
+			return fmt.Errorf("%s still lives", n.ID)
 		}
 	}
 	if len(status.Partitions) == 0 {
