@@ -90,8 +90,13 @@ func TestHooksDoNotFireHistory(t *testing.T) {
 		if got := log.all(); len(got) != 0 {
 			t.Errorf("history fired: %q", got)
 		}
+		if err := h.close(t.Context()); err != nil {
+			t.Error(err)
+		}
 		unfinished := mustApply(t, learner, register("n1", "s1", 2))
-		observeAll(h, unfinished)
+		h = newHookRunner(h.joined, h.copied, quiet)
+		h.add(log.hook)
+		observeAll(h, empty, alone, learner, unfinished)
 		if got := log.all(); !slices.Equal(got, []string{"partition-0: n2 from n1"}) {
 			t.Errorf("a copy that was not acknowledged fired %q", got)
 		}
