@@ -26,7 +26,9 @@ type Cluster interface {
 func viewOf(m *clusterkit.Map, p *clusterkit.Partition) partition.View {
 	v := partition.View{Epoch: p.Epoch, Version: p.Version, MinInSync: m.Config.MinInSync}
 	for _, c := range p.Members {
-		v.Members = append(v.Members, partition.Member(c))
+		if v.Members = append(v.Members, partition.Member(c)); !m.Present(c) {
+			v.Absent = append(v.Absent, partition.Member(c))
+		}
 	}
 	for _, c := range p.InSync {
 		if v.InSync = append(v.InSync, partition.Member(c)); c.Node == p.Primary {

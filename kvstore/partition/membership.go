@@ -42,7 +42,9 @@ func (r *Replica) tickMembership() {
 	}
 }
 
-func (r *Replica) silent(p *progress) bool { return r.now-p.heard > r.cfg.SilentAfter }
+func (r *Replica) silent(p *progress) bool {
+	return r.now-p.heard > r.cfg.SilentAfter || slices.Contains(r.view.Absent, p.member)
+}
 
 // proposed reports whether the proposal in flight names m.
 func (r *Replica) proposed(m Member) bool {

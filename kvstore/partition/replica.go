@@ -179,7 +179,11 @@ func (r *Replica) Last() Position { return r.log.lastPosition() }
 
 // Configure takes a new view. Older ones are ignored.
 func (r *Replica) Configure(v View) {
-	if r.dead || v.Version <= r.view.Version {
+	if r.dead || v.Version < r.view.Version {
+		return
+	}
+	if v.Version == r.view.Version {
+		r.view.Absent = v.Absent
 		return
 	}
 	r.view = v

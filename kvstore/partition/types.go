@@ -34,6 +34,9 @@ type View struct {
 	// Members are all assigned copies, InSync those that hold every
 	// acknowledged write.
 	Members, InSync []Member
+	// Absent are the members whose node has no session: the primary need not
+	// find out by itself that they are silent. It may change without Version.
+	Absent []Member
 	// MinInSync is the number of in-sync members below which nothing is
 	// committed.
 	MinInSync int

@@ -123,6 +123,11 @@ func (c *control) push(n *node) {
 func (c *control) snapshotFor(n *node) (partition.View, uint64) {
 	v := c.view
 	v.Members, v.InSync = slices.Clone(v.Members), slices.Clone(v.InSync)
+	for _, m := range v.Members {
+		if !c.sessions[c.nodeOf(m)].open {
+			v.Absent = append(v.Absent, m)
+		}
+	}
 	return v, c.sessions[n.id].incarnation
 }
 
