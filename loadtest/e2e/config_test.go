@@ -148,10 +148,11 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
-// A file stands where the directory should be. (Permissions would not do:
-// tests may run as root.)
+// A file stands where the directory should be; permissions would not do, for
+// tests may run as root. Its name, which the message must show as it is, looks
+// like one of the settings'.
 func TestUnusableDataDirectory(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
+	file := filepath.Join(t.TempDir(), "NodeID-and-DataDir")
 	must(t, "write", os.WriteFile(file, []byte("mine"), 0o644))
 	for _, dir := range []string{file, filepath.Join(file, "below")} {
 		code, stderr := valid(t).with("DATA_DIR", dir).refused(t)

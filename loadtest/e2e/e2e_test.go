@@ -115,12 +115,16 @@ type answer struct {
 	body   string
 }
 
-// request sends one raw request without any retry.
+// request sends one raw request without any retry. A body is sent only when
+// the node asks for it, so that one that is refused cannot cut off the answer.
 func request(t *testing.T, ctx context.Context, method, url string, body io.Reader) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	must(t, "request", err)
-	transport := &http.Transport{DisableKeepAlives: true}
+	if body != nil {
+		req.Header.Set("Expect", "100-continue")
+	}
+	transport := &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}
 	resp, err := (&http.Client{Transport: transport, Timeout: 15 * time.Second}).Do(req)
 	must(t, method+" "+url, err)
 	defer resp.Body.Close()
