@@ -18,8 +18,13 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
-// bodyTimeout is how long a client may take to send a value.
-const bodyTimeout = 10 * time.Second
+const (
+	// bodyTimeout is how long a client may take to send a value.
+	bodyTimeout = 10 * time.Second
+	// answerTimeout is how long a request may take altogether, the client's
+	// slowness in taking the answer included.
+	answerTimeout = 30 * time.Second
+)
 
 // Store executes requests; a [kvstore.Router] is one.
 type Store interface {
@@ -33,6 +38,7 @@ type Store interface {
 func Register(r *mux.Router, store Store) {
 	s := server{store}
 	kv := r.PathPrefix(api.PathKV).Subrouter()
+	kv.Use(limitTime)
 	kv.Methods(http.MethodGet, http.MethodHead).HandlerFunc(s.get)
 	kv.Methods(http.MethodPut).HandlerFunc(s.put)
 	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
@@ -43,6 +49,16 @@ func Register(r *mux.Router, store Store) {
 }
 
 type server struct{ store Store }
+
+// limitTime sets the deadline of the answer.
+func limitTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return // the connection has gone
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 func (s server) get(w http.ResponseWriter, r *http.Request) {
 	req, ok := request(w, r)
@@ -108,8 +124,10 @@ func readValue(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > api.MaxValueBytes {
 		return nil, tooLarge
 	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
+		// Afterwards the server reads on, to see a client that goes away.
+		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	}
 	body := http.MaxBytesReader(w, r.Body, api.MaxValueBytes)
 	if r.ContentLength >= 0 {
