@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,24 +29,69 @@ func mustPass(t *testing.T, r *workload.Result) {
 	}
 }
 
+// progress counts the writes that are acknowledged.
+type progress struct{ acknowledged atomic.Int64 }
+
+// watched counts the writes to a target.
+type watched struct {
+	workload.KV
+	progress *progress
+}
+
+func (w watched) Set(ctx context.Context, key string, value []byte) (string, error) {
+	version, err := w.KV.Set(ctx, key, value)
+	if err == nil {
+		w.progress.acknowledged.Add(1)
+	}
+	return version, err
+}
+
+// over returns the targets, watched.
+func (p *progress) over(targets []workload.KV) (all []workload.KV) {
+	for _, kv := range targets {
+		all = append(all, watched{kv, p})
+	}
+	return all
+}
+
+// wait returns when n more writes have been acknowledged.
+func (p *progress) wait(ctx context.Context, n int64) error {
+	goal := p.acknowledged.Load() + n
+	for p.acknowledged.Load() < goal {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d more writes: %w", goal-p.acknowledged.Load(), ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// each is how many writes must succeed between two faults.
+const each = 500
+
 func TestPrimaryKilledFiveTimes(t *testing.T) {
 	ctx := within(t, 8*time.Minute)
 	c := startCluster(t, ctx, 3)
+	p := new(progress)
 	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
 		for range 5 {
-			if err := killPrimary(ctx, t, c); err != nil {
+			if err := killPrimary(ctx, t, c, p); err != nil {
 				return err
 			}
 		}
 		return nil
-	}, targetsOf(t, c)...)
+	}, p.over(targetsOf(t, c))...)
 	must(t, "load", err)
 	mustPass(t, result)
 }
 
 // killPrimary kills the primary of a partition that is being written to,
-// waits until others have taken over, and brings it back.
-func killPrimary(ctx context.Context, t *testing.T, c *localcluster.Cluster) error {
+// waits until others have taken over and writes go on, and brings it back.
+func killPrimary(ctx context.Context, t *testing.T, c *localcluster.Cluster, progress *progress) error {
+	if err := progress.wait(ctx, each); err != nil {
+		return err
+	}
 	status, err := c.Status(ctx)
 	if err != nil {
 		return err
@@ -62,6 +109,9 @@ func killPrimary(ctx context.Context, t *testing.T, c *localcluster.Cluster) err
 		return err
 	}
 	t.Logf("%s, the primary of %s, was killed; others had taken over after %v", p.Primary, p.ID, time.Since(killed).Round(time.Millisecond))
+	if err := progress.wait(ctx, each); err != nil {
+		return err
+	}
 	if err := c.Restart(ctx, victim); err != nil {
 		return err
 	}
@@ -81,15 +131,20 @@ func busy(s *client.Status) client.Partition {
 	return best
 }
 
-// All nodes lose power under load, twice.
+// All nodes lose power under load: at once after the cluster was formed, and
+// after it has worked for a while.
 func TestAllKilledAtOnce(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	c := startCluster(t, ctx, 3)
 	cl := clientOf(t, c, 0)
 	_, err := cl.Set(ctx, "before", []byte("the power cut"))
 	must(t, "set", err)
+	p := new(progress)
 	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
-		for range 2 {
+		for _, writes := range []int64{0, 2 * each, 2 * each} {
+			if err := p.wait(ctx, writes); err != nil {
+				return err
+			}
 			if err := c.KillAll(ctx); err != nil {
 				return err
 			}
@@ -103,7 +158,7 @@ func TestAllKilledAtOnce(t *testing.T) {
 			}
 		}
 		return nil
-	}, targetsOf(t, c)...)
+	}, p.over(targetsOf(t, c))...)
 	must(t, "load", err)
 	mustPass(t, result)
 	got, err := cl.Get(ctx, "before")
