@@ -43,6 +43,10 @@ type ClusterKit struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	// inCluster ends, at the latest with ctx, when this node cannot be part of
+	// the cluster any more.
+	inCluster context.Context
+	leave     context.CancelFunc
 
 	life    sync.Mutex
 	started bool
@@ -101,6 +105,7 @@ func (ck *ClusterKit) checkPurpose() error {
 func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, clock: clock, done: make(chan struct{}), ready: newBroadcast()}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
+	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
 	ck.log = opts.Logger.With("node", opts.NodeID)
 	ck.metrics = metrics{ck}
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
@@ -197,7 +202,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	}
 	ck.net.serve(ck)
 	ck.wg.Go(func() { ck.controller.run(ck.ctx, notify) })
-	ck.session.start(ck.ctx, ck.fail)
+	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)
 		ck.wg.Go(func() { ck.handover.run(ck.ctx, changes) })
@@ -217,7 +222,7 @@ func (ck *ClusterKit) foundOrJoin(r *raft.Raft) (founded bool, err error) {
 			return false, nil
 		}
 		resp, err := ck.joiner().attempt(ck.ctx)
-		if err == nil && resp.ClusterUUID != "" {
+		if err == nil {
 			return false, ck.adopt(resp)
 		}
 		if errors.Is(err, ErrJoinRefused) || errors.Is(err, errNodeIDInUse) {
@@ -306,6 +311,7 @@ func (ck *ClusterKit) teardown(ctx context.Context) error {
 	ck.stopOnce.Do(func() {
 		ck.stopping.Store(true)
 		ck.session.stop()
+		ck.leave()
 		ck.cancel()
 		errs := []error{ck.hooks.close(ctx)}
 		if r := ck.book.raft.Load(); r != nil {
@@ -332,6 +338,7 @@ func (ck *ClusterKit) teardown(ctx context.Context) error {
 func (ck *ClusterKit) fail(err error) {
 	ck.log.Error("this node cannot be part of the cluster", "error", err)
 	ck.end(err)
+	ck.leave()
 }
 
 func (ck *ClusterKit) end(err error) {

@@ -38,6 +38,8 @@ type renewResponse struct {
 	Open bool `json:"open"`
 	// Lease is how long the node may act, counted from before it asked.
 	Lease time.Duration `json:"lease_ns"`
+	// Again is when to renew next, counted from the answer.
+	Again time.Duration `json:"again_ns"`
 }
 
 type proposeRequest struct {

@@ -3,6 +3,7 @@ package clusterkit
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Returned by [NewClusterKit] and [ClusterKit.Start], and by
@@ -81,7 +82,8 @@ func errorOf(c code, message string) error {
 	case message == "":
 		return sentinel
 	default:
-		return fmt.Errorf("%w: %s", sentinel, message)
+		// The message of an error that crossed the wire begins with it.
+		return fmt.Errorf("%w: %s", sentinel, strings.TrimPrefix(message, sentinel.Error()+": "))
 	}
 }
 

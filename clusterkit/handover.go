@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"sync"
 	"sync/atomic"
 )
 
@@ -13,12 +14,14 @@ import (
 // its own eyes and for good, and asks for the transfer then: at no moment are
 // there two.
 type handover struct {
-	nodeID   string
+	nodeID string
+	// transfer gives the epoch up before it asks for the transfer.
 	transfer func(ctx context.Context, req TransferRequest) error
 	log      *slog.Logger
 	// ended has the epochs in which this node has stopped to be the primary,
 	// by partition.
 	ended atomic.Pointer[map[int]uint64]
+	mu    sync.Mutex
 }
 
 // handedOver reports whether this node has given up this epoch.
@@ -28,11 +31,13 @@ func (h *handover) handedOver(p *Partition) bool {
 }
 
 func (h *handover) giveUp(p *Partition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	next := make(map[int]uint64)
 	if ended := h.ended.Load(); ended != nil {
 		maps.Copy(next, *ended)
 	}
-	next[p.Index] = p.Epoch
+	next[p.Index] = max(next[p.Index], p.Epoch)
 	h.ended.Store(&next)
 }
 
@@ -59,7 +64,6 @@ func (h *handover) due(m *Map, p *Partition) bool {
 
 // hand repeats the transfer until the epoch has ended: there is no way back.
 func (h *handover) hand(ctx context.Context, p *Partition) {
-	h.giveUp(p)
 	req := TransferRequest{Partition: p.Index, Epoch: p.Epoch, From: h.nodeID, To: p.wantedPrimary()}
 	for ctx.Err() == nil {
 		err := h.transfer(ctx, req)

@@ -328,3 +328,41 @@ func mustMember(t *testing.T, p *Partition, node string) Member {
 	}
 	return c
 }
+
+func TestInterruptedFoundingIsFinished(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := Config{PartitionCount: 5}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	founding := func(id *identity) { id.Founder, id.ClusterUUID, id.Config = true, "the-cluster", &config }
+	if err := errors.Join(ck.dir.update(founding), ck.Stop()); err != nil {
+		t.Fatal(err)
+	}
+	c.edit = func(o *Options) { o.Bootstrap, o.Config = false, nil }
+	c.start(nil, "node-1")
+	if m := c.nodes["node-1"].Map(); m.ClusterUUID != "the-cluster" || len(m.Partitions) != 5 {
+		t.Errorf("founded %s with %d partitions", m.ClusterUUID, len(m.Partitions))
+	}
+}
+
+// TestAFailedNodeStepsAside lets the state machine of a node stop: the node
+// must give its lease back, and others take over.
+func TestAFailedNodeStepsAside(t *testing.T) {
+	c := startThree(t, managed)
+	failed := three[0]
+	if c.leader() == failed {
+		failed = three[1]
+	}
+	ck := c.nodes[failed]
+	ck.fail(errors.New("an entry that cannot be understood"))
+	if ck.HoldsLease() || ck.Err() == nil {
+		t.Error("a failed node holds its lease")
+	}
+	delete(c.nodes, failed)
+	c.servedWithout(failed)
+}

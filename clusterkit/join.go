@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -89,18 +90,18 @@ type joiner struct {
 	request joinRequest
 }
 
-// attempt asks each address once. The error matches ErrJoinRefused or
-// errNodeIDInUse if a cluster answered so.
+// attempt asks one address after the other until a cluster lets this node in
+// or refuses it: the error then matches ErrJoinRefused or errNodeIDInUse.
 func (j *joiner) attempt(ctx context.Context) (joinResponse, error) {
-	var errs []error
+	reasons := make([]string, 0, len(j.addrs))
 	for _, addr := range j.addrs {
 		resp, err := j.ask(ctx, addr)
-		if err == nil {
-			return resp, nil
+		if err == nil || errors.Is(err, ErrJoinRefused) || errors.Is(err, errNodeIDInUse) {
+			return resp, err
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+		reasons = append(reasons, fmt.Sprintf("%s: %v", addr, err))
 	}
-	return joinResponse{}, errors.Join(errs...)
+	return joinResponse{}, fmt.Errorf("no cluster at JoinAddr: %s", strings.Join(reasons, "; "))
 }
 
 func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {

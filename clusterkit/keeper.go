@@ -58,6 +58,9 @@ func (k *keeper) appliedIndex(s sessionRef) uint64 {
 	return k.applied[s]
 }
 
+// gatherDelay lets the renewals of a beat come together in one entry.
+const gatherDelay = 5 * time.Millisecond
+
 // run returns when the term has ended. All sessions count as granted at its
 // beginning: earlier leaders may have granted leases until then.
 func (k *keeper) run(ctx context.Context) {
@@ -65,6 +68,7 @@ func (k *keeper) run(ctx context.Context) {
 	table := newSessionTable()
 	m := k.state.Map()
 	wait := deposeAfter(m.Config.LeaseDuration)
+	interval := m.Config.LeaseDuration / renewalsPerLease
 	turn := k.clock.Now()
 	table.follow(m, turn)
 	timer := time.NewTimer(wait)
@@ -76,11 +80,12 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		case r := <-k.renewals:
 			batch = append(batch, r)
+			sleep(ctx, gatherDelay)
 		case <-timer.C:
 		}
 		batch = append(batch, k.waiting()...)
 
-		if len(batch) > 0 && !k.renewAll(ctx, table, batch) {
+		if len(batch) > 0 && !k.renewAll(ctx, table, batch, interval) {
 			return
 		}
 		// Who was not heard while this leader stood still was perhaps not
@@ -112,7 +117,7 @@ func (k *keeper) waiting() []renewal {
 
 // renewAll commits the renewals in one entry. It reports whether the term goes
 // on.
-func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []renewal) bool {
+func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []renewal, interval time.Duration) bool {
 	c := renewCommand{Term: k.term}
 	for _, r := range batch {
 		c.Sessions = append(c.Sessions, r.req.Session)
@@ -122,7 +127,7 @@ func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []rene
 	m := k.state.Map()
 	table.follow(m, now)
 	for i, r := range batch {
-		resp := renewResponse{Lease: m.Config.LeaseDuration}
+		resp := renewResponse{Lease: m.Config.LeaseDuration, Again: nextBeat(now, interval)}
 		switch {
 		case err != nil:
 			resp = renewResponse{Code: codeOf(err), Message: err.Error()}
@@ -138,11 +143,21 @@ func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []rene
 	return k.goesOn(ctx, "renew sessions", err)
 }
 
+// nextBeat returns when to renew again, so that all nodes do at the same time:
+// in one interval, give or take a half.
+func nextBeat(now, interval time.Duration) time.Duration {
+	next := interval - now%interval
+	if next < interval/2 {
+		next += interval
+	}
+	return next
+}
+
 // endExpired reports whether the term goes on.
 func (k *keeper) endExpired(ctx context.Context, table *sessionTable, wait time.Duration) bool {
 	table.follow(k.state.Map(), k.clock.Now())
 	for _, s := range table.expired(k.clock.Now(), wait) {
-		k.log.Warn("session ended: the node was silent", "node", s.Node, "incarnation", s.Incarnation)
+		k.log.Warn("session ended: the node was silent", "peer", s.Node, "incarnation", s.Incarnation)
 		_, err := k.apply(ctx, endSessionCommand{Term: k.term, Session: s, DropCopies: k.dropCopies})
 		if !k.goesOn(ctx, "end session", err) {
 			return false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func (ck *ClusterKit) Watch(ctx context.Context) <-chan *Map { return ck.watch.w
 // map gives it. It takes no lock and costs one reading of the clock. To serve
 // a read, take the value first and ask then.
 func (ck *ClusterKit) HoldsLease() bool {
-	return !ck.stopping.Load() && ck.session.holds()
+	return !ck.stopping.Load() && ck.fatalErr.Load() == nil && ck.session.holds()
 }
 
 // Self returns this node under the incarnation of its present or next session.
@@ -69,10 +70,15 @@ func (ck *ClusterKit) ProposeInSync(ctx context.Context, change InSyncChange) er
 
 // Transfer hands the primary of a partition over. From must have stopped to
 // act as the primary of this epoch for good, and repeats the call until it
-// sees a higher epoch. If To is not in sync or not alive by then, another
+// sees a higher epoch; if it is this node, IsPrimary is false from now on. If To is not in sync or not alive by then, another
 // in-sync copy becomes the primary, From's perhaps. The errors are those of
 // [ClusterKit.ProposeInSync].
 func (ck *ClusterKit) Transfer(ctx context.Context, req TransferRequest) error {
+	if m := ck.Map(); m != nil && req.From == ck.opts.NodeID && req.Partition >= 0 && req.Partition < len(m.Partitions) {
+		if p := &m.Partitions[req.Partition]; p.Epoch == req.Epoch && p.Primary == req.From {
+			ck.handover.giveUp(p)
+		}
+	}
 	return ck.propose(ctx, transferCommand{req})
 }
 
@@ -167,7 +173,7 @@ func (ck *ClusterKit) joiner() *joiner {
 	self := ck.Self()
 	return &joiner{
 		http:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		addrs: ck.opts.joinAddrs,
+		addrs: slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self.IP }),
 		request: joinRequest{
 			NodeID: self.ID, Store: self.Store, RaftAddr: self.RaftAddr,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
@@ -182,7 +188,7 @@ func (ck *ClusterKit) join() {
 	told := ""
 	for delay := minJoinDelay; ck.ctx.Err() == nil && ck.Map() == nil; delay = min(2*delay, maxJoinDelay) {
 		resp, err := ck.joiner().attempt(ck.ctx)
-		if err == nil && resp.ClusterUUID != "" {
+		if err == nil {
 			err = ck.adopt(resp)
 		}
 		switch {

@@ -136,7 +136,6 @@ func (s *session) keep(ctx context.Context) {
 	ref := sessionRef{Node: s.self().ID, Incarnation: s.incarnation.Load()}
 	interval := DefaultLeaseDuration / renewalsPerLease
 	for ctx.Err() == nil {
-		began := time.Now()
 		asked := s.clock.Now()
 		resp, err := s.renewOnce(ctx, ref, 2*interval)
 		switch {
@@ -154,7 +153,7 @@ func (s *session) keep(ctx context.Context) {
 		interval = resp.Lease / renewalsPerLease
 		s.lease.Store(&lease{session: ref, until: asked + resp.Lease})
 		s.changed()
-		sleep(ctx, interval-time.Since(began))
+		sleep(ctx, resp.Again)
 	}
 }
 

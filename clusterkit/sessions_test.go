@@ -79,10 +79,12 @@ type keeperFixture struct {
 	*keeper
 	ended []sessionRef
 	times []time.Duration
+	// granted has the last grant of each session.
+	granted map[sessionRef]time.Duration
 }
 
 func newKeeperFixture(t *testing.T) *keeperFixture {
-	f := &keeperFixture{}
+	f := &keeperFixture{granted: make(map[sessionRef]time.Duration)}
 	state := &fsm{published: func(*Map, *Map) {}}
 	state.current.Store(clusterOf(t))
 	clock := fakeClock{time.Now()}
@@ -113,6 +115,7 @@ func (f *keeperFixture) renewFor(t *testing.T, d time.Duration, sessions ...sess
 			if err != nil || !resp.Open || resp.Lease != DefaultLeaseDuration {
 				t.Fatalf("renewal of %v: %+v, %v", s, resp, err)
 			}
+			f.granted[s] = f.clock.Now()
 		}
 	}
 }
@@ -128,7 +131,7 @@ func TestKeeperEndsOnlySilentSessions(t *testing.T) {
 		if !slices.Equal(f.ended, []sessionRef{n3}) {
 			t.Fatalf("ended %v, want only n3", f.ended)
 		}
-		lastGrant, wait := 4750*time.Millisecond, deposeAfter(DefaultLeaseDuration)
+		lastGrant, wait := f.granted[n3], deposeAfter(DefaultLeaseDuration)
 		if at := f.times[0]; at < lastGrant+wait || at > lastGrant+wait+wait/8 {
 			t.Errorf("ended at %s, the last grant was at %s and W is %s", at, lastGrant, wait)
 		}
@@ -198,7 +201,7 @@ func newSessionFixture(t *testing.T) *sessionFixture {
 			return applyTo(f.state, c)
 		},
 		renew: func(_ context.Context, req renewRequest) (renewResponse, error) {
-			return renewResponse{Open: req.Session.openIn(f.state.Map()), Lease: DefaultLeaseDuration}, nil
+			return renewResponse{Open: req.Session.openIn(f.state.Map()), Lease: DefaultLeaseDuration, Again: DefaultLeaseDuration / renewalsPerLease}, nil
 		},
 		applied: func() uint64 { return 1 },
 		changed: func() {},
@@ -259,7 +262,7 @@ func TestLeaseWaitsForTheMap(t *testing.T) {
 		leader.current.Store(behind)
 		f.propose = func(_ context.Context, c command) (result, error) { return applyTo(leader, c) }
 		f.renew = func(_ context.Context, req renewRequest) (renewResponse, error) {
-			return renewResponse{Open: req.Session.openIn(leader.Map()), Lease: DefaultLeaseDuration}, nil
+			return renewResponse{Open: req.Session.openIn(leader.Map()), Lease: DefaultLeaseDuration, Again: DefaultLeaseDuration / renewalsPerLease}, nil
 		}
 		f.start(t)
 		if f.lease.Load() == nil || f.holds() {

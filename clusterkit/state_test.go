@@ -3,10 +3,12 @@ package clusterkit
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/raft"
 	"pgregory.net/rapid"
 )
 
@@ -360,4 +362,38 @@ func mustJSON(v any) []byte {
 		panic(err)
 	}
 	return data
+}
+
+func TestSnapshotRestores(t *testing.T) {
+	m := clusterOf(t)
+	source := &fsm{}
+	source.current.Store(m)
+	snapshot, err := source.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := raft.NewInmemSnapshotStore()
+	sink, err := store.Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := snapshot.Persist(sink); err != nil {
+		t.Fatal(err)
+	}
+	snapshot.Release()
+	_, content, err := store.Open(sink.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var published *Map
+	target := &fsm{published: func(_, next *Map) { published = next }}
+	if err := target.Restore(content); err != nil {
+		t.Fatal(err)
+	}
+	if string(mustJSON(target.Map())) != string(mustJSON(m)) || published != target.Map() {
+		t.Errorf("restored %s, want %s", mustJSON(target.Map()), mustJSON(m))
+	}
+	if err := target.Restore(io.NopCloser(strings.NewReader(`{"format":2}`))); err == nil {
+		t.Error("a snapshot of another format was restored")
+	}
 }
