@@ -173,7 +173,9 @@ func TestModuleReplacesNothing(t *testing.T) {
 	}
 	var mod struct {
 		Module  struct{ Path string }
-		Replace []struct{ Old, New struct{ Path, Version string } }
+		Replace []struct {
+			Old, New struct{ Path, Version string }
+		}
 	}
 	if err := json.Unmarshal(out, &mod); err != nil {
 		t.Fatal(err)
