@@ -71,7 +71,8 @@ func appendMessage(buf []byte, part uint32, m *partition.Message) []byte {
 	return buf
 }
 
-// readFrame reads one frame and returns its body, which the caller owns.
+// readFrame reads one frame and returns its body, which the caller owns. It
+// returns io.EOF only where the stream ends between two frames.
 func readFrame(r io.Reader) ([]byte, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -82,7 +83,9 @@ func readFrame(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("%w: body of %d bytes, at most %d are allowed", ErrFrame, size, maxFrameBytes)
 	}
 	body := make([]byte, size)
-	if _, err := io.ReadFull(r, body); err != nil {
+	if _, err := io.ReadFull(r, body); errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF
+	} else if err != nil {
 		return nil, err
 	}
 	if sum := crc32.Checksum(body, castagnoli); sum != binary.LittleEndian.Uint32(header[4:]) {
