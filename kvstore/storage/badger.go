@@ -39,12 +39,14 @@ func badgerOptions(o Options) badger.Options {
 		BlockCacheSize:       0,
 		IndexCacheSize:       0,
 
-		MemTableSize:            o.MemTableBytes,
-		NumMemtables:            2,
-		BaseTableSize:           4 << 20,
+		MemTableSize: o.MemTableBytes,
+		NumMemtables: 2,
+		// Badger keeps the buffers in which it builds tables, each twice the
+		// size of a table: small ones, on all levels.
+		BaseTableSize:           2 << 20,
 		BaseLevelSize:           16 << 20,
 		LevelSizeMultiplier:     10,
-		TableSizeMultiplier:     2,
+		TableSizeMultiplier:     1,
 		MaxLevels:               7,
 		NumLevelZeroTables:      4,
 		NumLevelZeroTablesStall: 12,

@@ -53,8 +53,8 @@ var (
 )
 
 const (
-	defaultMemTableBytes    = 16 << 20
-	minMemTableBytes        = 16 << 20
+	defaultMemTableBytes    = 8 << 20
+	minMemTableBytes        = 8 << 20
 	defaultReserveBytes     = 128 << 20
 	defaultCollectPerSecond = 20_000
 )
@@ -68,10 +68,11 @@ type Options struct {
 	// one and is not opened with another.
 	StoreID string
 	// MemTableBytes is the size of Badger's memtables, of which there are at
-	// most three; each has room for about a quarter more. With that, memory
-	// is bounded: nothing else is cached but by the operating system. At
-	// least and by default 16 MiB, so that a value just below 1 MiB fits into
-	// half a transaction, 7.5 % of it.
+	// most three; each allocates about a third more. Beside them Badger holds
+	// the buffers of a few tables being built, about as large; nothing is
+	// cached but by the operating system. An entry may take 13.5 % of
+	// MemTableBytes, keys, values and about 60 bytes for each operation: with
+	// the least and default, 8 MiB, that is one value just below 1 MiB.
 	MemTableBytes int64
 	// ReserveBytes is the free space of the file system below which writes
 	// are refused: Badger writes through mapped files, where a full disk
@@ -96,7 +97,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.MemTableBytes = defaultMemTableBytes
 	}
 	if o.MemTableBytes < minMemTableBytes || o.MemTableBytes > 1<<30 {
-		return o, fmt.Errorf("storage: Options.MemTableBytes is %d: choose 16 MiB to 1 GiB", o.MemTableBytes)
+		return o, fmt.Errorf("storage: Options.MemTableBytes is %d: choose 8 MiB to 1 GiB", o.MemTableBytes)
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = defaultReserveBytes

@@ -182,10 +182,14 @@ func TestLargestValuesAndKeys(t *testing.T) {
 		mustClose(t, s)
 		s = mustOpen(t, opts)
 	}
-	if stat, err := os.Stat(filepath.Join(opts.Dir, "000001.vlog")); err == nil && stat.Size() > 1<<10 {
-		mustClose(t, s)
-		if stat, err = os.Stat(filepath.Join(opts.Dir, "000001.vlog")); err == nil && stat.Size() > 1<<10 {
-			t.Errorf("the value log has %d bytes, want none of ours", stat.Size())
+	mustClose(t, s)
+	logs, err := filepath.Glob(filepath.Join(opts.Dir, "*.vlog"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range logs {
+		if stat, err := os.Stat(name); err != nil || stat.Size() > 1<<10 {
+			t.Errorf("%s has %d bytes, %v: want no value in the value log", name, stat.Size(), err)
 		}
 	}
 }
@@ -233,7 +237,7 @@ func TestTransactionsHoldWholeEntries(t *testing.T) {
 
 func TestEntryTooLargeIsRefused(t *testing.T) {
 	s := mustOpen(t, Options{Dir: t.TempDir()})
-	value := string(make([]byte, 900<<10))
+	value := string(make([]byte, 450<<10))
 	err := s.Apply([]Batch{batch(1, set(1, "a", value), set(1, "b", value), set(1, "c", value))})
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Apply = %v, want ErrTooLarge", err)

@@ -198,6 +198,7 @@ func TestReadFindsWhatIsNotYetDurable(t *testing.T) {
 	fs := newMemFS()
 	l, _ := mustOpen(t, Options{Dir: "log", FS: fs})
 	mustAppend(t, l, entry(1, 1, 1, "a"))
+	eventually(t, "the next segment is prepared", l.prepared)
 	inSync, goOn := make(chan struct{}), make(chan struct{})
 	fs.setFault(func(op, _ string) error {
 		if op == "sync" {

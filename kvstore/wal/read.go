@@ -8,9 +8,10 @@ const spanWaste = 4 << 10
 
 // Read returns entries of partition from LSN from on, none if from is above
 // the last, else at least one and at most maxBytes, counting each with its
-// record header of 37 bytes. It includes entries that are appended but not yet durable. The data
-// belong to the caller. It returns [ErrTruncated] if from is no longer held,
-// and a [*CorruptError] if what it reads is not what was written.
+// record header of 37 bytes. It includes entries that are appended but not
+// yet durable. The data belong to the caller. It returns [ErrTruncated] if
+// from is no longer held, and a [*CorruptError] if what it reads is not what
+// was written.
 func (l *Log) Read(partition uint32, from uint64, maxBytes int) ([]Entry, error) {
 	r, err := l.locate(partition, from, maxBytes)
 	if err != nil || len(r.entries) == 0 {
@@ -33,8 +34,8 @@ type reading struct {
 	pieces    []piece
 }
 
-// piece is a range of entries that stand close together in one file, or whose
-// bytes were copied from groups not yet written.
+// piece is a range of entries that stand close together in one file. Entries
+// of groups not yet durable are in no piece: their bytes were copied.
 type piece struct {
 	segment     *segment
 	first, next int

@@ -129,6 +129,7 @@ func TestWhatIsReplacedStaysUntilTheReplacementIsDurable(t *testing.T) {
 		"entry": entry(2, 2, 1, "replacement"),
 		"reset": ResetRecord(2, Position{3, 7}),
 	} {
+		eventually(t, "the next segment is prepared", l.prepared)
 		inSync, goOn := make(chan struct{}), make(chan struct{})
 		fs.setFault(func(op, _ string) error {
 			if op == "sync" {
