@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -100,6 +102,17 @@ func (c *testCluster) kill(id string) {
 	delete(c.nodes, id)
 }
 
+// abort ends the node as a crash does, except that its files are closed.
+func (ck *ClusterKit) abort() {
+	ck.stopping.Store(true)
+	ck.life.Lock()
+	defer ck.life.Unlock()
+	if ck.net != nil {
+		ck.net.streams.close()
+	}
+	_ = ck.teardown(context.Background())
+}
+
 func (c *testCluster) stop(id string) {
 	c.t.Helper()
 	if err := c.nodes[id].Stop(); err != nil {
@@ -143,6 +156,46 @@ func (c *testCluster) settled(copies int) {
 		}
 		return true
 	})
+}
+
+// singlePrimaries looks at all nodes at once, until the returned function is
+// called, for two that are the primary of one partition at the same moment.
+func (c *testCluster) singlePrimaries() (stop func()) {
+	nodes := slices.Collect(maps.Values(c.nodes))
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			for _, a := range nodes {
+				for i := range a.Map().Partitions {
+					c.checkSinglePrimary(a, nodes, i)
+				}
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// checkSinglePrimary fails if a is the primary before and after another is, in
+// one epoch.
+func (c *testCluster) checkSinglePrimary(a *ClusterKit, nodes []*ClusterKit, i int) {
+	p := &a.Map().Partitions[i]
+	if !a.IsPrimary(p) {
+		return
+	}
+	for _, b := range nodes {
+		if b != a && b.IsPrimary(p) && a.IsPrimary(p) && a.Map().Partitions[i].Epoch == p.Epoch {
+			c.t.Errorf("%s and %s are both the primary of %s", a.GetMyNodeID(), b.GetMyNodeID(), p.ID)
+		}
+	}
 }
 
 func (c *testCluster) eventually(what string, condition func() bool) {

@@ -117,7 +117,7 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 	ck.session = &session{
 		self: ck.Self, dir: dir, state: ck.state, clock: clock, log: ck.log,
 		propose: ck.proposer.propose, renew: ck.renewAnywhere, applied: ck.appliedIndex,
-		changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
+		awaitMap: ck.awaitMap, changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
 	}
 	ck.controller = &controller{
 		state: ck.state, proposer: ck.proposer, clock: clock, log: ck.log, watch: ck.watch,
@@ -217,6 +217,9 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 // cluster if that is it.
 func (ck *ClusterKit) foundOrJoin(r *raft.Raft) (founded bool, err error) {
 	id := ck.dir.identity()
+	if id.Incarnation > 0 {
+		return false, dataDirError("%q has lost its Raft log, and with it this node's votes: restore it, or start with an empty directory", ck.opts.DataDir)
+	}
 	if !id.Founder {
 		if !ck.opts.Bootstrap || id.ClusterUUID != "" {
 			return false, nil
@@ -378,15 +381,4 @@ func (ck *ClusterKit) Ready(ctx context.Context) error {
 		case <-changed:
 		}
 	}
-}
-
-// abort ends the node as a crash does, for tests: nobody is told.
-func (ck *ClusterKit) abort() {
-	ck.stopping.Store(true)
-	ck.life.Lock()
-	defer ck.life.Unlock()
-	if ck.net != nil {
-		ck.net.streams.close()
-	}
-	_ = ck.teardown(context.Background())
 }

@@ -255,6 +255,7 @@ func TestSeedScenarioNodeJoins(t *testing.T) {
 		})
 	}, "node-4")
 	c.ready("node-4")
+	defer c.singlePrimaries()()
 	c.eventually("learner on node-4", func() bool {
 		return slices.ContainsFunc(c.partitions(), func(p Partition) bool { _, ok := p.MemberOf("node-4"); return ok })
 	})

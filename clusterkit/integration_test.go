@@ -121,8 +121,10 @@ func TestFailover(t *testing.T) {
 			for i, p := range c.partitions() {
 				epochs[i] = p.Epoch
 			}
+			stop := c.singlePrimaries()
 			c.kill(victim)
 			c.servedWithout(victim)
+			stop()
 			for i, p := range c.partitions() {
 				if len(p.InSync) != 3 || p.Epoch < epochs[i] {
 					t.Errorf("after the failover: %+v", p)
@@ -365,4 +367,50 @@ func TestAFailedNodeStepsAside(t *testing.T) {
 	}
 	delete(c.nodes, failed)
 	c.servedWithout(failed)
+}
+
+func TestALostRaftLogIsNotStartedAnew(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.start(nil, "node-1")
+	c.stop("node-1")
+	if err := os.RemoveAll(filepath.Join(c.dir, "node-1", "raft")); err != nil {
+		t.Fatal(err)
+	}
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ck.Start(); !errors.Is(err, ErrDataDir) || !strings.Contains(err.Error(), "lost its Raft log") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestTransferEndsTheRoleFirst asks for a transfer that nobody can make.
+func TestTransferEndsTheRoleFirst(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.edit = managed
+	c.start(nil, "node-1")
+	c.ready("node-1")
+	ck := c.nodes["node-1"]
+	if err := ck.book.raft.Load().Shutdown().Error(); err != nil {
+		t.Fatal(err)
+	}
+	m := ck.Map()
+	p, other := &m.Partitions[0], &m.Partitions[1]
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, req := range []TransferRequest{
+		{Partition: 0, Epoch: p.Epoch, From: "node-1", To: "node-2"},
+		{Partition: 1, Epoch: other.Epoch + 1, From: "node-1", To: "node-2"},
+	} {
+		if err := ck.Transfer(ctx, req); err == nil || errors.Is(err, ErrStale) {
+			t.Errorf("transfer without Raft: %v", err)
+		}
+	}
+	if !ck.handover.handedOver(p) || ck.IsPrimary(p) {
+		t.Error("the node is the primary although it has handed over")
+	}
+	if ck.handover.handedOver(other) {
+		t.Error("a request for another epoch ended this one")
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,4 +138,68 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 		return answer, errors.New("answered without a cluster: is it the HTTP address of a node?")
 	}
 	return answer, nil
+}
+
+func (ck *ClusterKit) joiner() *joiner {
+	self := ck.Self()
+	return &joiner{
+		http:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		addrs: slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self.IP }),
+		request: joinRequest{
+			NodeID: self.ID, Store: self.Store, RaftAddr: self.RaftAddr,
+			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
+			ClusterUUID: ck.dir.identity().ClusterUUID,
+		},
+	}
+}
+
+// join asks to be let in until the leader's log arrives.
+func (ck *ClusterKit) join() {
+	var conflictSince time.Time
+	told := ""
+	for delay := minJoinDelay; ck.ctx.Err() == nil && ck.Map() == nil; delay = min(2*delay, maxJoinDelay) {
+		resp, err := ck.joiner().attempt(ck.ctx)
+		if err == nil {
+			err = ck.adopt(resp)
+		}
+		switch {
+		case ck.ctx.Err() != nil:
+			return
+		case err == nil:
+			ctx, cancel := context.WithTimeout(ck.ctx, firstContact)
+			ck.awaitMap(ctx)
+			cancel()
+			continue
+		case errors.Is(err, ErrJoinRefused), errors.Is(err, ErrDataDir):
+			ck.fail(err)
+			return
+		case errors.Is(err, errNodeIDInUse):
+			if conflictSince.IsZero() {
+				conflictSince = time.Now()
+			}
+			if time.Since(conflictSince) > conflictGrace {
+				ck.fail(fmt.Errorf("%w: %w", ErrJoinRefused, err))
+				return
+			}
+		}
+		if told != err.Error() {
+			told = err.Error()
+			ck.log.Info("not joined yet, trying again", "error", err)
+		}
+		sleep(ck.ctx, delay)
+	}
+}
+
+// adopt records the cluster that let this node in.
+func (ck *ClusterKit) adopt(resp joinResponse) error {
+	ck.log.Info("let into the cluster", "name", resp.Config.ClusterName, "cluster", resp.ClusterUUID)
+	return ck.dir.update(func(id *identity) { id.ClusterUUID, id.Config = resp.ClusterUUID, &resp.Config })
+}
+
+// awaitMap returns when this node has a map, or the context or the node has
+// ended.
+func (ck *ClusterKit) awaitMap(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	<-ck.Watch(ctx)
 }

@@ -21,6 +21,8 @@ type session struct {
 	propose func(ctx context.Context, c command) (result, error)
 	renew   func(ctx context.Context, req renewRequest) (renewResponse, error)
 	applied func() uint64
+	// awaitMap returns when there is a map, or the context has ended.
+	awaitMap func(ctx context.Context)
 	// changed is called when the lease may have begun or ended to count.
 	changed    func()
 	dropCopies bool
@@ -79,13 +81,17 @@ func (s *session) stop() {
 // run keeps a session until the context ends. It returns an error when the
 // cluster refuses this node for good.
 func (s *session) run(ctx context.Context) error {
+	s.awaitMap(ctx)
 	var conflictSince time.Time
+	next := s.dir.identity().Incarnation + 1
 	for ctx.Err() == nil {
-		err := s.open(ctx)
+		opened, err := s.open(ctx, next)
+		next = opened
 		switch {
 		case err == nil:
 			conflictSince = time.Time{}
 			s.keep(ctx)
+			next++
 		case errors.Is(err, ErrDataDir):
 			return err
 		case errors.Is(err, errNodeIDInUse):
@@ -104,14 +110,14 @@ func (s *session) run(ctx context.Context) error {
 	return nil
 }
 
-// open registers this node under an incarnation that was never used. The
-// number is on disk before it is used, also when it is repeated after an
-// unknown outcome.
-func (s *session) open(ctx context.Context) error {
-	incarnation := s.dir.identity().Incarnation + 1
+// open registers this node under an incarnation that no session had: the given
+// one or, if the leader knows of a higher one, the next above that. It returns
+// the last it has tried. The number is on disk before it is used, and may be
+// repeated as long as the outcome is not known.
+func (s *session) open(ctx context.Context, incarnation uint64) (uint64, error) {
 	for {
 		if err := s.dir.update(func(id *identity) { id.Incarnation = incarnation }); err != nil {
-			return err
+			return incarnation, err
 		}
 		s.incarnation.Store(incarnation)
 		node := s.self()
@@ -120,13 +126,13 @@ func (s *session) open(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.log.Info("session opened", "incarnation", incarnation)
-			return nil
+			return incarnation, nil
 		case errors.Is(err, errStaleIncarnation):
 			incarnation = max(incarnation, verdict.Incarnation) + 1
 		case errors.Is(err, ErrUnknown) && ctx.Err() == nil:
 			sleep(ctx, minRetryDelay)
 		default:
-			return err
+			return incarnation, err
 		}
 	}
 }

@@ -1,0 +1,68 @@
+package clusterkit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/raft"
+)
+
+// leaderNode returns the node ID and the Raft address of the leader as far as
+// this node knows, "" if it does not.
+func (ck *ClusterKit) leaderNode() (id, addr string) {
+	r := ck.book.raft.Load()
+	if r == nil {
+		return "", ""
+	}
+	peer, server := r.LeaderWithID()
+	id, _, _ = strings.Cut(string(server), "/")
+	_, addr = splitPeerAddr(string(peer))
+	return id, addr
+}
+
+// renewAnywhere renews a session with the leader, here or elsewhere.
+func (ck *ClusterKit) renewAnywhere(ctx context.Context, req renewRequest) (renewResponse, error) {
+	if ck.controller.keeper.Load() != nil {
+		return ck.controller.renew(ctx, req)
+	}
+	var resp renewResponse
+	leader, err := ck.proposer.leader()
+	if err != nil {
+		return resp, err
+	}
+	err = ck.net.client.call(ctx, leader, pathRenew, req, &resp)
+	return resp, err
+}
+
+// admitAnywhere takes a join request to the leader, here or elsewhere.
+func (ck *ClusterKit) admitAnywhere(ctx context.Context, req joinRequest) (joinResponse, error) {
+	if ck.book.raft.Load() == nil || ck.stopping.Load() {
+		return joinResponse{}, fmt.Errorf("%w: this node is not running", ErrNoLeader)
+	}
+	if ck.controller.keeper.Load() != nil {
+		return ck.controller.admit(ctx, req)
+	}
+	var resp joinResponse
+	leader, err := ck.proposer.leader()
+	if err != nil {
+		return resp, err
+	}
+	err = ck.net.client.call(ctx, leader, pathJoin, req, &resp)
+	return resp, err
+}
+
+func (c *controller) renew(ctx context.Context, req renewRequest) (renewResponse, error) {
+	k := c.keeper.Load()
+	if k == nil {
+		return renewResponse{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
+	}
+	return k.renew(ctx, req)
+}
+
+func (c *controller) applyEncoded(ctx context.Context, encoded []byte) (result, error) {
+	if c.raft.State() != raft.Leader {
+		return result{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
+	}
+	return c.proposer.applyEncoded(ctx, encoded)
+}
