@@ -334,3 +334,28 @@ func TestSessionGivesUpAnIDThatIsInUse(t *testing.T) {
 		f.session.stop()
 	})
 }
+
+func TestBeatsMeet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		interval := time.Duration(rapid.Int64Range(int64(minLeaseDuration/renewalsPerLease), int64(time.Minute)).Draw(t, "interval"))
+		now := time.Duration(rapid.Int64Range(0, int64(1000*time.Hour)).Draw(t, "now"))
+		next := nextBeat(now, interval)
+		if (now+next)%interval != 0 || next < interval/2 || next >= interval/2+interval {
+			t.Fatalf("at %s, with an interval of %s, again in %s", now, interval, next)
+		}
+	})
+}
+
+func BenchmarkHoldsLease(b *testing.B) {
+	state := &fsm{}
+	state.current.Store(clusterOf(b))
+	s := &session{state: state, clock: systemClock{}}
+	s.lease.Store(&lease{session: sessionRef{"n2", 1}, until: s.clock.Now() + time.Hour})
+	ck := &ClusterKit{state: state, session: s}
+	b.ReportAllocs()
+	for b.Loop() {
+		if !ck.HoldsLease() {
+			b.Fatal("no lease")
+		}
+	}
+}
