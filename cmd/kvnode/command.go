@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -98,16 +99,26 @@ func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
 	return err
 }
 
-// inSettingNames words an error of the library in the names that the
-// operator knows.
+// settings are the names that the operator knows for the library's fields.
+var settings = map[string]string{
+	"Config.ClusterName": "CLUSTER_NAME", "Config.PartitionCount": "PARTITION_COUNT",
+	"Config.ReplicationFactor": "REPLICATION_FACTOR", "Config.MinInSync": "MIN_IN_SYNC",
+	"NodeID": "NODE_ID", "NodeName": "NODE_NAME", "HTTPAddr": "HTTP_ADDR", "RaftAddr": "RAFT_ADDR",
+	"JoinAddr": "JOIN_ADDR", "DataDir": "DATA_DIR", "AdvertiseAddr": "ADVERTISE_ADDR", "Bootstrap": "BOOTSTRAP",
+}
+
+// fieldOrQuoted matches a field's name, and what stands in quotes, which is
+// the operator's own.
+var fieldOrQuoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\b(?:Config\.)?[A-Z][A-Za-z]+\b`)
+
+// inSettingNames words an error of the library in the operator's names.
 func inSettingNames(err error) string {
-	return strings.NewReplacer(
-		"Config.ClusterName", "CLUSTER_NAME", "Config.PartitionCount", "PARTITION_COUNT",
-		"Config.ReplicationFactor", "REPLICATION_FACTOR", "Config.MinInSync", "MIN_IN_SYNC",
-		"NodeID", "NODE_ID", "NodeName", "NODE_NAME", "HTTPAddr", "HTTP_ADDR", "RaftAddr", "RAFT_ADDR",
-		"JoinAddr", "JOIN_ADDR", "DataDir", "DATA_DIR", "AdvertiseAddr", "ADVERTISE_ADDR",
-		"set Bootstrap", "set BOOTSTRAP=true",
-	).Replace(err.Error())
+	return fieldOrQuoted.ReplaceAllStringFunc(err.Error(), func(word string) string {
+		if name, ok := settings[word]; ok {
+			return name
+		}
+		return word
+	})
 }
 
 func version() string {
