@@ -52,7 +52,7 @@ func newCommand(getenv func(string) string, stderr io.Writer) *cobra.Command {
 		Short:         "Run one node of the distributed key-value service",
 		Long:          "Run one node of the distributed key-value service.\n\nEach flag can be given as an environment variable: --node-id is NODE_ID. A flag\nbeats the environment.",
 		Version:       version(),
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,12 +71,19 @@ func newCommand(getenv func(string) string, stderr io.Writer) *cobra.Command {
 	root.AddCommand(&cobra.Command{
 		Use:   "healthcheck",
 		Short: "Exit with 0 if the node at HTTP_ADDR is alive",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return healthcheck(cmd.Context(), cfg.HTTPAddr)
 		},
 	})
 	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // settingName returns the environment variable of a flag.
