@@ -137,7 +137,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"unnamed host", []string{"HTTP_ADDR", "example.org:8080"}, nil, []string{"HTTP_ADDR", "INSECURE=true"}},
 		{"wildcard without a name", []string{"RAFT_ADDR", "0.0.0.0:9001", "INSECURE", "true"}, nil, []string{"ADVERTISE_ADDR"}},
 		{"unknown flag", nil, []string{"--frobnicate"}, []string{"frobnicate"}},
-		{"neither BOOTSTRAP nor JOIN_ADDR nor data", []string{"BOOTSTRAP", ""}, nil, []string{"BOOTSTRAP=true", "JOIN_ADDR", "DATA_DIR"}},
+		{"neither BOOTSTRAP nor JOIN_ADDR nor data", []string{"BOOTSTRAP", ""}, nil, []string{"set BOOTSTRAP", "JOIN_ADDR", "DATA_DIR"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			wantRefusal(t, valid(t).with(tc.env...), tc.args, exitUsage, tc.words...)
