@@ -10,10 +10,10 @@ import (
 	"sync"
 )
 
-// PartitionHook is told that a copy of a partition has to be made. copyFrom is
+// partitionHook is told that a copy of a partition has to be made. copyFrom is
 // a live node that has the data, nil only at the first assignment of the
 // partition, when there is none. copyTo is the node that needs it.
-type PartitionHook func(partitionID string, copyFrom *Node, copyTo *Node)
+type partitionHook func(partitionID string, copyFrom *Node, copyTo *Node)
 
 // hookRunner finds the copies that have to be made and runs the hooks. The map
 // itself is the record of what was done: a copy that is not in sync has not
@@ -28,7 +28,7 @@ type hookRunner struct {
 	log    *slog.Logger
 
 	mu    sync.Mutex
-	hooks []PartitionHook
+	hooks []partitionHook
 	live  bool
 	// fired has, per partition, the copies whose hooks were started.
 	fired map[int][]Member
@@ -55,7 +55,7 @@ func newHookRunner(joined func(*Map) bool, copied func(context.Context, int, Mem
 	return h
 }
 
-func (h *hookRunner) add(hook PartitionHook) {
+func (h *hookRunner) add(hook partitionHook) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.hooks = append(h.hooks, hook)
@@ -159,7 +159,7 @@ func (h *hookRunner) work(partition int) {
 }
 
 // fire runs the hooks side by side and waits for all of them.
-func (h *hookRunner) fire(hooks []PartitionHook, call hookCall) error {
+func (h *hookRunner) fire(hooks []partitionHook, call hookCall) error {
 	errs := make([]error, len(hooks))
 	var wg sync.WaitGroup
 	for i, hook := range hooks {

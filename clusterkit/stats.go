@@ -1,0 +1,83 @@
+package clusterkit
+
+// partitionStats is the answer of /partitions/stats.
+type partitionStats struct {
+	Version           uint64 `json:"version"`
+	Partitions        int    `json:"partitions"`
+	ReplicationFactor int    `json:"replication_factor"`
+	MinInSync         int    `json:"min_in_sync"`
+	// WithoutPrimary counts the partitions whose primary is not alive.
+	WithoutPrimary int `json:"without_primary"`
+	// UnderReplicated counts those with fewer live in-sync copies than the
+	// replication factor.
+	UnderReplicated int `json:"under_replicated"`
+	// Moving counts those whose copies are not where the planner wants them.
+	Moving int         `json:"moving"`
+	Nodes  []nodeStats `json:"nodes"`
+
+	aliveNodes int
+}
+
+type nodeStats struct {
+	Node      string `json:"node"`
+	Alive     bool   `json:"alive"`
+	Primaries int    `json:"primaries"`
+	Replicas  int    `json:"replicas"`
+	Learners  int    `json:"learners"`
+}
+
+func summarize(m *Map) partitionStats {
+	s := partitionStats{
+		Version:           m.Version,
+		Partitions:        len(m.Partitions),
+		ReplicationFactor: m.Config.ReplicationFactor,
+		MinInSync:         m.Config.MinInSync,
+		Nodes:             make([]nodeStats, len(m.Nodes)),
+	}
+	byID := make(map[string]*nodeStats, len(m.Nodes))
+	for i, n := range m.Nodes {
+		s.Nodes[i] = nodeStats{Node: n.ID, Alive: n.Alive}
+		byID[n.ID] = &s.Nodes[i]
+		if n.Alive {
+			s.aliveNodes++
+		}
+	}
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		live := 0
+		for _, c := range p.Members {
+			n := byID[c.Node]
+			switch {
+			case !p.IsInSync(c):
+				n.Learners++
+			case c.Node == p.Primary:
+				n.Primaries++
+			default:
+				n.Replicas++
+			}
+			if p.IsInSync(c) && m.Present(c) {
+				live++
+			}
+		}
+		if n := m.Node(p.Primary); n == nil || !n.Alive {
+			s.WithoutPrimary++
+		}
+		if live < m.Config.ReplicationFactor {
+			s.UnderReplicated++
+		}
+		if !p.settled(m) {
+			s.Moving++
+		}
+	}
+	return s
+}
+
+// settled reports whether the copies are exactly the desired ones and in sync.
+func (p *Partition) settled(m *Map) bool {
+	for _, id := range p.Desired {
+		if c, ok := m.CurrentMember(p, id); !ok || !p.IsInSync(c) {
+			return false
+		}
+	}
+	return len(p.Members) == len(p.Desired) && p.Primary == p.wantedPrimary()
+}
