@@ -20,9 +20,11 @@ type ClusterKit struct {
 	opts    settings
 	dir     *dataDir
 	storeID string
-	clock   clock
-	log     *slog.Logger
-	handler http.Handler
+	// returning: the data directory knew its cluster when it was opened.
+	returning bool
+	clock     clock
+	log       *slog.Logger
+	handler   http.Handler
 
 	state      *fsm
 	watch      *watchers
@@ -75,6 +77,9 @@ func NewClusterKit(o Options) (*ClusterKit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !opts.Bootstrap && len(opts.joinAddrs) == 0 && !hasIdentity(opts.DataDir) {
+		return nil, errNoCluster(opts.DataDir)
+	}
 	dir, err := openDataDir(opts.DataDir, opts.NodeID)
 	if err != nil {
 		return nil, err
@@ -91,7 +96,7 @@ func NewClusterKit(o Options) (*ClusterKit, error) {
 func (ck *ClusterKit) checkPurpose() error {
 	id := ck.dir.identity()
 	if id.ClusterUUID == "" && !ck.opts.Bootstrap && len(ck.opts.joinAddrs) == 0 {
-		return fmt.Errorf("%w: DataDir %q has no data: set Bootstrap on the first node of a new cluster, or JoinAddr to the HTTP address of a node of the cluster", ErrNoCluster, ck.opts.DataDir)
+		return errNoCluster(ck.opts.DataDir)
 	}
 	if id.Config != nil {
 		if reason := ck.opts.wanted.contradiction(*id.Config); reason != "" {
@@ -101,9 +106,18 @@ func (ck *ClusterKit) checkPurpose() error {
 	return nil
 }
 
+func errNoCluster(dir string) error {
+	return fmt.Errorf("%w: DataDir %q has no data: set Bootstrap on the first node of a new cluster, or JoinAddr to the HTTP address of a node of the cluster", ErrNoCluster, dir)
+}
+
+// Returning reports whether this data directory was part of a cluster before
+// [ClusterKit.Start]: an application whose own data stand beside it must find
+// them there, since the others count on them.
+func (ck *ClusterKit) Returning() bool { return ck.returning }
+
 // build wires the parts. Nothing runs yet.
 func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
-	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, clock: clock, done: make(chan struct{}), ready: newBroadcast()}
+	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, returning: dir.identity().ClusterUUID != "", clock: clock, done: make(chan struct{}), ready: newBroadcast()}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
 	ck.log = opts.Logger.With("node", opts.NodeID)

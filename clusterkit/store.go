@@ -61,6 +61,13 @@ func openDataDir(path, nodeID string) (*dataDir, error) {
 	return d, nil
 }
 
+// hasIdentity reports whether there may be a node's data in path; a path that
+// cannot be looked at counts, so that opening it says why.
+func hasIdentity(path string) bool {
+	_, err := os.Stat((&dataDir{path: path}).identityFile())
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

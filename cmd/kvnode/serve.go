@@ -23,7 +23,7 @@ import (
 
 const (
 	// drainTimeout is how long requests under way may take to end at a stop.
-	drainTimeout = 5 * time.Second
+	drainTimeout = 2 * time.Second
 	stopTimeout  = 10 * time.Second
 
 	readHeaderTimeout = 5 * time.Second
@@ -34,10 +34,6 @@ const (
 
 // serve runs the node until the context ends or it cannot go on.
 func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
-	kvDir, err := claimDataDir(cfg.DataDir)
-	if err != nil {
-		return err
-	}
 	ck, err := clusterkit.NewClusterKit(cfg.options(log))
 	if err != nil {
 		return err
@@ -47,6 +43,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		defer cancel()
 		err = errors.Join(err, ck.Shutdown(stop))
 	}()
+	kvDir, err := claimDataDir(cfg.DataDir, ck.Returning())
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", cfg.HTTPAddr)
 	if err != nil {
 		return fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)
@@ -93,14 +93,13 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	}
 }
 
-// claimDataDir returns the directory of the data plane. A node that has an
-// identity but lost its data must not take part under that identity: others
-// count on what it had.
-func claimDataDir(dir string) (string, error) {
+// claimDataDir returns the directory of the data plane. A node that was part
+// of a cluster and lost its data must not take part under that identity:
+// others count on what it had.
+func claimDataDir(dir string, returning bool) (string, error) {
 	kv := filepath.Join(dir, "kv")
-	_, identity := os.Stat(filepath.Join(dir, "clusterkit.json"))
-	if _, err := os.Stat(kv); identity == nil && errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("DATA_DIR: %q has an identity but no %q: restore that, or remove the whole directory to rejoin with an empty disk", dir, "kv")
+	if _, err := os.Stat(kv); returning && errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("DATA_DIR: %q is that of a node, but has lost its %q: restore that, or remove the whole directory to rejoin with an empty disk", dir, "kv")
 	}
 	if err := os.MkdirAll(kv, 0o700); err != nil {
 		return "", fmt.Errorf("DATA_DIR: %w; name another directory or give this user access", err)
