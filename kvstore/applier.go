@@ -65,7 +65,8 @@ func (a *applier) between(r *replica, f func()) {
 	signal(a.wake)
 }
 
-// overloaded reports whether new writes should wait.
+// overloaded reports whether new writes, and entries from a primary, should
+// wait.
 func (a *applier) overloaded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,6 +115,9 @@ func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
 	var batches []storage.Batch
 	index := map[*replica]int{}
 	for _, j := range jobs {
+		if a.node.replica(j.replica.id) != j.replica {
+			continue // released; its data are about to go
+		}
 		i, ok := index[j.replica]
 		if !ok {
 			i = len(batches)
@@ -134,11 +138,13 @@ func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
 	for r, i := range index {
 		lsn := batches[i].Through.LSN
 		r.overlay.prune(lsn)
-		a.node.commitLog.log.Applied(r.id, lsn)
-		first := a.node.commitLog.log.FirstLSN(r.id)
 		r.do(func(sm *partition.Replica) {
+			if r.released {
+				return // the log may belong to the copy after this one
+			}
+			a.node.commitLog.log.Applied(r.id, lsn)
 			sm.Applied(lsn)
-			sm.Retained(first)
+			sm.Retained(a.node.commitLog.log.FirstLSN(r.id))
 		})
 	}
 	return true

@@ -14,8 +14,9 @@ type Cluster interface {
 	Watch(ctx context.Context) <-chan *clusterkit.Map
 	PartitionIndex(key []byte) (int, error)
 
-	GetMyNodeID() string
-	StoreID() string
+	// Self is this node, its store, and the incarnation of its present or next
+	// session, 0 before the process has opened one.
+	Self() clusterkit.Node
 	HoldsLease() bool
 
 	ProposeInSync(ctx context.Context, c clusterkit.InSyncChange) error

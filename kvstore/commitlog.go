@@ -18,6 +18,9 @@ const noSpaceRetry = 200 * time.Millisecond
 // a segment.
 const maxAppend = 4 << 20
 
+// recordOverhead is more than what the log adds to the data of a record.
+const recordOverhead = 64
+
 // commitLog brings the writes of all replicas into the node's log, and tells
 // the replicas when they are on disk.
 type commitLog struct {
@@ -116,7 +119,7 @@ func (w *logWrite) appendTo(records []wal.Record, size int) ([]wal.Record, int) 
 		records = append(records, wal.EntryRecord(id, wal.Entry(e)))
 		size += len(e.Data)
 	}
-	return records, size
+	return records, size + recordOverhead*(len(w.write.Entries)+2)
 }
 
 // append gives one batch to the log. It waits while the disk is full and

@@ -18,8 +18,13 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
-// forwardTimeout covers the patience of the other node and a little more.
-const forwardTimeout = routePatience + commitPatience + 2*time.Second
+const (
+	// forwardTimeout covers the patience of the other node and a little more.
+	forwardTimeout = routePatience + commitPatience + 2*time.Second
+	// readTimeout is how long a read waits for one node; it may be tried again
+	// with whoever the map names then.
+	readTimeout = time.Second
+)
 
 // retryable is a failure that proves that nothing was executed.
 type retryable struct{ cause error }
@@ -32,7 +37,8 @@ type forwarder struct{ http *http.Client }
 
 func newForwarder() *forwarder {
 	return &forwarder{&http.Client{
-		Timeout: forwardTimeout,
+		Timeout:       forwardTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 256,
 			IdleConnTimeout:     time.Minute,
@@ -41,6 +47,8 @@ func newForwarder() *forwarder {
 }
 
 func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	resp, body, err := f.do(ctx, http.MethodGet, addr, key, nil)
 	if err != nil {
 		return Value{}, err
@@ -87,7 +95,7 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 			return resp, body, nil
 		}
 		if err == nil {
-			return nil, nil, answered(resp, body)
+			return nil, nil, answered(method, resp, body)
 		}
 	}
 	if method == http.MethodGet || !connected.Load() {
@@ -97,9 +105,12 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 }
 
 // answered returns the error of an answer that is no success.
-func answered(resp *http.Response, body []byte) error {
+func answered(method string, resp *http.Response, body []byte) error {
 	var e api.ErrorBody
 	if err := json.Unmarshal(body, &e); err != nil || e.Error == nil {
+		if method == http.MethodGet {
+			return &retryable{fmt.Errorf("unexpected answer of the primary: %s", resp.Status)}
+		}
 		e.Error = api.Errorf(api.CodeOutcomeUnknown, "unexpected answer of the primary: %s", resp.Status)
 	}
 	switch e.Error.Code {

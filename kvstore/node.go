@@ -58,6 +58,9 @@ type Node struct {
 	// changed is announced whenever a role or the map has changed.
 	changed  changes
 	diskFull atomic.Bool
+	// session is the incarnation of the first session of this process that a
+	// map has shown; only reconcile uses it.
+	session uint64
 
 	failed   chan struct{}
 	failOnce sync.Once
@@ -75,10 +78,11 @@ func Open(opts Options) (*Node, error) {
 		opts.Logger = slog.Default()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	self := opts.Cluster.Self()
 	n := &Node{
 		cluster:  opts.Cluster,
 		log:      opts.Logger,
-		self:     replication.Peer{Node: opts.Cluster.GetMyNodeID(), Store: opts.Cluster.StoreID()},
+		self:     replication.Peer{Node: self.ID, Store: self.Store},
 		started:  time.Now(),
 		replicas: map[uint32]*replica{},
 		released: map[uint32]uint64{},
@@ -208,7 +212,10 @@ func (n *Node) newReplica(id uint32, rec partition.Recovered) (*replica, error) 
 // its data. The promise stays: it holds should the partition come back.
 func (n *Node) release(r *replica) {
 	var promise uint64
-	r.do(func(sm *partition.Replica) { promise = sm.Promise() })
+	r.do(func(sm *partition.Replica) {
+		promise = sm.Promise()
+		r.released = true
+	})
 	n.mu.Lock()
 	delete(n.replicas, r.id)
 	n.released[r.id] = promise
@@ -292,9 +299,9 @@ func (n *Node) fail(err error) {
 // Close stops the node. Requests must have ended before.
 func (n *Node) Close() error {
 	n.cancel()
+	n.wg.Wait()
 	n.receiver.Close()
 	n.peers.close()
-	n.wg.Wait()
 	n.fetches.wg.Wait()
 	return errors.Join(n.commitLog.log.Close(), n.storage.Close())
 }

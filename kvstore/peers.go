@@ -112,6 +112,9 @@ func (n *Node) Reconnected(to replication.Peer) {
 
 // deliver takes a message from a peer.
 func (n *Node) deliver(e replication.Envelope) {
+	if e.Message.Kind == partition.Append && len(e.Message.Entries) > 0 && n.applier.overloaded() {
+		return // the primary sends them again
+	}
 	if r := n.replica(e.Partition); r != nil {
 		r.do(func(sm *partition.Replica) { sm.Step(e.Message) })
 	}

@@ -51,6 +51,9 @@ func (n *Node) reconcile(ctx context.Context) {
 // follow takes a map to the replicas, makes those that are new here and lets
 // go of those that have gone.
 func (n *Node) follow(m *clusterkit.Map) {
+	if !n.present(m) {
+		return
+	}
 	n.peers.follow(m)
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
@@ -69,24 +72,31 @@ func (n *Node) follow(m *clusterkit.Map) {
 		}
 		view := viewOf(m, p)
 		r.do(func(sm *partition.Replica) { sm.Configure(view) })
-		if !assigned && n.knowsItself(m) {
+		if !assigned {
 			n.release(r)
 		}
 	}
 	n.changed.announce()
 }
 
-// knowsItself reports whether the map has this node on this disk: a map from
-// before it joined says nothing about what it holds.
-func (n *Node) knowsItself(m *clusterkit.Map) bool {
+// present reports whether the map is of the present: it has a session that
+// this process opened. When a node starts, Raft shows it the maps of its past
+// again; in those it may not have what it was assigned later.
+func (n *Node) present(m *clusterkit.Map) bool {
 	node := m.Node(n.self.Node)
-	return node != nil && node.Store == n.self.Store
+	if node == nil || node.Store != n.self.Store {
+		return false
+	}
+	if n.session == 0 && node.Alive && node.Incarnation == n.cluster.Self().Incarnation {
+		n.session = node.Incarnation
+	}
+	return n.session != 0 && node.Incarnation >= n.session
 }
 
 // balance hands over primaries that the map wants elsewhere.
 func (n *Node) balance() {
 	m := n.cluster.Map()
-	if m == nil {
+	if m == nil || !n.cluster.HoldsLease() {
 		return
 	}
 	for i := range m.Partitions {

@@ -37,6 +37,9 @@ type replica struct {
 	sm     *partition.Replica
 	writes []writeWaiter // by rising LSN
 	reads  map[uint64]chan bool
+	// released: the partition is no longer assigned, or is again, to another
+	// replica value.
+	released bool
 }
 
 type writeWaiter struct {
@@ -55,6 +58,9 @@ func (r *replica) do(f func(*partition.Replica)) {
 // carryOut hands the output to the goroutines that act on it.
 func (r *replica) carryOut(out partition.Output) {
 	n := r.node
+	if role, _ := r.sm.Role(); role != partition.Serving {
+		r.serving.Store(0) // before anybody can be told that this node has stopped
+	}
 	if len(out.Writes) > 0 {
 		n.commitLog.enqueue(r, out.Writes)
 	}
@@ -101,7 +107,7 @@ func (r *replica) commit(entries []partition.Entry) {
 			return
 		}
 		r.overlay.add(e.Position(), ops)
-		batch = append(batch, appliedEntry{e.Position(), ops, len(e.Data)})
+		batch = append(batch, appliedEntry{e.Position(), ops, len(e.Data) + recordOverhead})
 	}
 	r.node.applier.enqueue(r, batch)
 	r.answerWrites(entries[len(entries)-1].LSN, nil)
@@ -123,8 +129,6 @@ func (r *replica) roleChanged() {
 	role, epoch := r.sm.Role()
 	if role == partition.Serving {
 		r.serving.Store(epoch)
-	} else {
-		r.serving.Store(0)
 	}
 	if role == partition.Follower {
 		r.answerWrites(^uint64(0), api.Errorf(api.CodeOutcomeUnknown,

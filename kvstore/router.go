@@ -44,6 +44,8 @@ func NewRouter(n *Node) *Router { return &Router{node: n, forward: newForwarder(
 
 // Get returns the value of a key, linearizably.
 func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
+	ctx, cancel := context.WithTimeout(ctx, routePatience)
+	defer cancel()
 	err = rt.route(ctx, req, route{
 		here: func(r *replica) error {
 			v, err = r.read(ctx, req.Key)

@@ -25,6 +25,8 @@ const (
 	// fetchTimeout bounds how long one chunk may take.
 	fetchTimeout = 30 * time.Second
 	maxFetches   = 2
+	// pinAfter is how long the log above a snapshot is kept after it was sent.
+	pinAfter = time.Minute
 	// clusterHeader names the cluster that the asker is of.
 	clusterHeader = "Clusterkit-Cluster"
 )
@@ -54,6 +56,10 @@ func (n *Node) ServeSnapshot(w http.ResponseWriter, req *http.Request) {
 }
 
 func (n *Node) sendSnapshot(w http.ResponseWriter, part uint32) error {
+	have, _ := n.storage.Checkpoint(part)
+	release := n.commitLog.log.Pin(part, have.LSN)
+	// The taker has to catch up from here; it may not have begun yet.
+	defer time.AfterFunc(pinAfter, release)
 	snap, err := n.storage.Snapshot(part)
 	if err != nil {
 		return err
@@ -61,8 +67,6 @@ func (n *Node) sendSnapshot(w http.ResponseWriter, part uint32) error {
 	defer snap.Close()
 	c := snap.Checkpoint()
 	at := c.Position
-	release := n.commitLog.log.Pin(part, at.LSN)
-	defer release()
 
 	rc := http.NewResponseController(w)
 	buf := binary.LittleEndian.AppendUint64(nil, at.Epoch)
@@ -238,7 +242,7 @@ func readChunk(r io.Reader) ([]storage.Item, error) {
 // that nothing that was committed before is applied over it.
 func (f *fetches) install(r *replica, loader *storage.Loader, at partition.Position) {
 	n := f.node
-	if have, _ := n.storage.Checkpoint(r.id); at.LSN <= have.LSN {
+	if have, _ := n.storage.Checkpoint(r.id); at.LSN <= have.LSN || n.replica(r.id) != r {
 		loader.Abort()
 		r.do(func(sm *partition.Replica) { sm.SnapshotFailed() })
 		return

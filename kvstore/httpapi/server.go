@@ -24,6 +24,9 @@ const (
 	// answerTimeout is how long a request may take altogether, the client's
 	// slowness in taking the answer included.
 	answerTimeout = 30 * time.Second
+	// maxDrained is how much of a body that is too large is read and thrown
+	// away before the connection is closed on it.
+	maxDrained = 8 << 20
 )
 
 // Store executes requests; a [kvstore.Router] is one.
@@ -121,13 +124,15 @@ func request(w http.ResponseWriter, r *http.Request) (kvstore.Request, bool) {
 // memory.
 func readValue(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	tooLarge := api.Errorf(api.CodeTooLarge, "value: more than %d bytes", api.MaxValueBytes).With("limit", strconv.Itoa(api.MaxValueBytes))
-	if r.ContentLength > api.MaxValueBytes {
-		return nil, tooLarge
-	}
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err == nil {
 		// Afterwards the server reads on, to see a client that goes away.
 		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	}
+	if r.ContentLength > api.MaxValueBytes {
+		// Most clients look at the answer only when they have sent the body.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+		return nil, tooLarge
 	}
 	body := http.MaxBytesReader(w, r.Body, api.MaxValueBytes)
 	if r.ContentLength >= 0 {

@@ -72,6 +72,9 @@ func (r *Replica) stepAppend(m Message) {
 // followCommit applies what the primary has committed, as far as the log is
 // known to equal the primary's and is on disk.
 func (r *Replica) followCommit() {
+	if r.fetching {
+		return // what is committed now would follow the snapshot into the storage
+	}
 	limit := min(r.matched, r.synced)
 	if r.cfg.Breaks(CommitUnclamped) {
 		limit = r.log.last
@@ -101,7 +104,7 @@ func (r *Replica) stepBehind(m Message) {
 // on disk. The log goes on above p.
 func (r *Replica) SnapshotLoaded(p Position) {
 	r.fetching = false
-	if r.dead || r.role != Follower || p.LSN <= r.applied {
+	if r.dead || r.role != Follower || r.self == (Member{}) || p.LSN <= r.commit {
 		return
 	}
 	r.resetLog(p)
@@ -109,7 +112,10 @@ func (r *Replica) SnapshotLoaded(p Position) {
 
 // SnapshotFailed reports that no snapshot could be fetched; the primary will
 // ask again.
-func (r *Replica) SnapshotFailed() { r.fetching = false }
+func (r *Replica) SnapshotFailed() {
+	r.fetching = false
+	r.followCommit()
+}
 
 // reply answers a request as soon as everything that the answer rests on is
 // on disk: the promise, and for an Append that matched the entries.

@@ -22,9 +22,21 @@ func (r *Replica) Propose(data []byte) (Position, error) {
 	return e.Position(), nil
 }
 
-// Writable reports whether Propose takes a write.
+// Writable reports whether Propose takes a write. It does not while somebody
+// is silent whose acknowledgement the write would need: it could only end
+// with an unknown outcome.
 func (r *Replica) Writable() bool {
-	return r.role == Serving && !r.handover.draining && r.enoughInSync()
+	if r.role != Serving || r.handover.draining || !r.enoughInSync() {
+		return false
+	}
+	writable := true
+	r.ackSet(func(m Member) {
+		if m != r.self {
+			p := r.peer(m)
+			writable = writable && p != nil && !r.silent(p)
+		}
+	})
+	return writable
 }
 
 func (r *Replica) enoughInSync() bool { return len(r.view.InSync) >= r.minInSync() }

@@ -61,6 +61,20 @@ func (c *confirmation) confirm(m Member, round uint64) {
 	}
 }
 
+// forgiveReads no longer waits for members that have left the
+// acknowledgement set: that a later version of this epoch is committed proves
+// that none of them led a later epoch before.
+func (r *Replica) forgiveReads() {
+	c := &r.reads
+	if !c.running {
+		return
+	}
+	var counts []Member
+	r.ackSet(func(m Member) { counts = append(counts, m) })
+	c.missing = slices.DeleteFunc(c.missing, func(m Member) bool { return !slices.Contains(counts, m) })
+	r.finishReads()
+}
+
 // finishReads answers the tickets of a finished round and begins the next.
 func (r *Replica) finishReads() {
 	c := &r.reads

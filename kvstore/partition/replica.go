@@ -259,6 +259,8 @@ func (r *Replica) reconfigure() {
 		}
 		r.peers = append(r.peers, p)
 	}
+	r.forgiveReads()
+	r.abandonHandover()
 	r.tryCommit()
 }
 
@@ -353,6 +355,12 @@ func (r *Replica) trimTail() {
 
 // Tick tells the time, which must not go back, and lets time-outs act.
 func (r *Replica) Tick(now time.Duration) {
+	if pause := now - r.now; pause > r.cfg.SilentAfter/2 {
+		// It was this process that stood still, not its peers.
+		for _, p := range r.peers {
+			p.heard += pause
+		}
+	}
 	r.now = max(r.now, now)
 	if r.dead || r.role == Follower || r.role == Activating {
 		return

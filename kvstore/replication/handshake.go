@@ -38,8 +38,13 @@ func dial(ctx context.Context, addr, cluster string, from, to Peer) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	if err := greet(ctx, conn, addr, cluster, from, to); err != nil {
+		stop()
 		return nil, errors.Join(err, conn.Close())
+	}
+	if !stop() {
+		return nil, ctx.Err()
 	}
 	return conn, nil
 }
