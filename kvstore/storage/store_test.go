@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -233,6 +234,36 @@ func TestTransactionsHoldWholeEntries(t *testing.T) {
 	if got := len(dump(t, s, 1)); got != 200 {
 		t.Errorf("%d items were applied, want 200", got)
 	}
+}
+
+func TestGetsDuringApplies(t *testing.T) {
+	s := mustOpen(t, Options{Dir: t.TempDir()})
+	mustApply(t, s, batch(1, set(1, "counter", "1")))
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			for last := uint64(0); ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				v, err := s.Get(1, []byte("counter"))
+				if err != nil || v.LSN < last {
+					t.Errorf("Get = %d after %d, %v", v.LSN, last, err)
+					return
+				}
+				last = v.LSN
+			}
+		})
+	}
+	for lsn := uint64(2); lsn <= 200; lsn++ {
+		mustApply(t, s, batch(1, set(lsn, "counter", fmt.Sprint(lsn))))
+		wantValue(t, s, 1, "counter", fmt.Sprint(lsn))
+	}
+	close(stop)
+	readers.Wait()
 }
 
 func TestEntryTooLargeIsRefused(t *testing.T) {

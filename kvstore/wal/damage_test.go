@@ -187,6 +187,33 @@ func TestForeignFileIsRefused(t *testing.T) {
 	}
 }
 
+// TestStaleRecordsNeverPass puts the records of one group behind the header
+// of another, as a torn write to a segment that is written anew would.
+func TestStaleRecordsNeverPass(t *testing.T) {
+	write := func(number uint32, seq uint64) []byte {
+		g := &group{}
+		g.begin(&segment{seq: number}, 0, seq)
+		g.buf = appendRecord(g.buf, g.seed, entry(1, 2, 3, "data"), 2)
+		g.seal()
+		return g.buf
+	}
+	ours := write(2, 9)
+	for name, stale := range map[string][]byte{"older segment": write(1, 9), "older group": write(2, 8)} {
+		torn := append(bytes.Clone(ours[:groupHeader]), stale[groupHeader:]...)
+		h, ok := parseHeader(torn)
+		if !ok {
+			t.Fatal("the header is not valid")
+		}
+		if records, ok := cutGroup(torn[groupHeader:], h); ok {
+			t.Errorf("%s: %v passes as ours", name, records)
+		}
+	}
+	h, _ := parseHeader(ours)
+	if _, ok := cutGroup(ours[groupHeader:], h); !ok {
+		t.Error("our own records do not pass")
+	}
+}
+
 func FuzzGroup(f *testing.F) {
 	g := &group{}
 	g.begin(&segment{seq: 1}, 0, 1)

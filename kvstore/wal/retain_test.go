@@ -178,3 +178,43 @@ func TestManyRestartsLeaveFewSegments(t *testing.T) {
 		t.Errorf("%d files are left", n)
 	}
 }
+
+func TestSegmentsStayUntilTheNextHeadIsDurable(t *testing.T) {
+	fs := newMemFS()
+	l, _ := mustOpen(t, Options{Dir: "log", FS: fs, SegmentBytes: 4 << 10, RetainBytes: 1 << 20})
+	mustAppend(t, l, entry(1, 1, 1, string(make([]byte, 1900))))
+	mustAppend(t, l, StateRecord(1, []byte("kept in the head")))
+	l.Applied(1, 1)
+	eventually(t, "the next segment is prepared", l.prepared)
+	inSync, goOn := make(chan struct{}), make(chan struct{})
+	fs.setFault(func(op, name string) error {
+		if op == "sync" && name == segmentName("log", 2) {
+			fs.fault = nil
+			close(inSync)
+			fs.mu.Unlock()
+			<-goOn
+			fs.mu.Lock()
+		}
+		return nil
+	})
+	result := make(chan error, 1)
+	if err := l.Append([]Record{entry(1, 1, 2, string(make([]byte, 1900)))}, func(err error) { result <- err }); err != nil {
+		t.Fatal(err)
+	}
+	<-inSync
+	retirable := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.retirable(l.segments[0])
+	}
+	if retirable() {
+		t.Error("the first segment may go before the head of the second is durable")
+	}
+	close(goOn)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if !retirable() {
+		t.Error("the first segment stays after the head of the second is durable")
+	}
+}
