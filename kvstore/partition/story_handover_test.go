@@ -68,6 +68,19 @@ func TestHandOverThatDoesNotSettleIsGivenUp(t *testing.T) {
 	if n := len(s.node("A").transfers); n > 0 {
 		t.Errorf("A has asked for %d transfers", n)
 	}
+	s.node("A").r.Reconnected(storyMember("C"))
+	again := func() (ok bool) {
+		s.do("A", func(r *Replica) { ok = r.HandOver(storyMember("B"), time.Second) })
+		return ok
+	}
+	s.pass(time.Second)
+	if again() {
+		t.Error("A lets its writes wait again at once")
+	}
+	s.pass(5 * time.Second)
+	if !again() {
+		t.Error("A does not try again")
+	}
 }
 
 func TestHandOverGoesToInSyncMembersOnly(t *testing.T) {
@@ -92,15 +105,46 @@ func TestHandOverGoesToInSyncMembersOnly(t *testing.T) {
 // for: nobody relinquishes before it is settled.
 func TestHandOverWaitsForProposals(t *testing.T) {
 	s := serving(t, "A", "B", "C")
-	s.pass(1500*time.Millisecond, "C")
-	if len(s.node("A").proposals) == 0 {
-		t.Fatal("A has proposed nothing")
-	}
-	s.do("A", func(r *Replica) { r.HandOver(storyMember("B"), 5*time.Second) })
-	s.pass(time.Second, "C")
+	s.propose("A", "x")
+	s.do("A", func(r *Replica) {
+		if !r.HandOver(storyMember("B"), 10*time.Second) {
+			t.Fatal("A does not hand over")
+		}
+	})
+	s.pass(2*time.Second, "C")
 	s.wantRole("A", Serving)
-	s.accept("A")
+	s.accept("A") // to drop C
 	s.tell("A")
 	s.pass(100*time.Millisecond, "C")
+	s.wantCommitted("A", "x")
 	s.wantRole("A", Relinquished)
+}
+
+func TestHandOverDoesNotBeginDuringAProposal(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.pass(1500*time.Millisecond, "C")
+	begins := func() (ok bool) {
+		s.do("A", func(r *Replica) { ok = r.HandOver(storyMember("B"), time.Second) })
+		return ok
+	}
+	if len(s.node("A").proposals) == 0 || begins() {
+		t.Error("A hands over while its proposal is in flight")
+	}
+	s.accept("A")
+	s.tell("A")
+	if !begins() {
+		t.Error("A does not hand over when the proposal is settled")
+	}
+}
+
+func TestHandOverEndsWhenTheTargetLeaves(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.propose("A", "x")
+	s.do("A", func(r *Replica) { r.HandOver(storyMember("B"), 10*time.Second) })
+	s.decide(func(v *View) { v.InSync = storyMembers("A", "C") })
+	s.tell("A")
+	s.settle()
+	s.wantRole("A", Serving)
+	s.wantCommitted("A", "x")
+	s.propose("A", "y")
 }

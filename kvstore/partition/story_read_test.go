@@ -87,6 +87,18 @@ func TestLateAnswersOfAnEarlierRoundDoNotCount(t *testing.T) {
 	s.wantConfirmed("A", Confirmed{first, true}, Confirmed{second, true})
 }
 
+// That a later version of the epoch is decided proves that those who left had
+// not moved on before.
+func TestConfirmationDoesNotWaitForThoseWhoLeft(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	ticket := s.confirm("A")
+	s.settle("C")
+	s.wantConfirmed("A")
+	s.decide(func(v *View) { v.Members, v.InSync = storyMembers("A", "B"), storyMembers("A", "B") })
+	s.tell("A")
+	s.wantConfirmed("A", Confirmed{ticket, true})
+}
+
 // A partition with one copy has nobody to ask.
 func TestConfirmationAlone(t *testing.T) {
 	s := newStory(t, "A")

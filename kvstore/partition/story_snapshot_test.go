@@ -89,6 +89,27 @@ func TestCrashBetweenSnapshotAndLog(t *testing.T) {
 	s.wantLog("C", "1:more")
 }
 
+// What is committed while the snapshot is on its way would follow it into the
+// storage, out of order.
+func TestNothingIsCommittedDuringASnapshot(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.decide(func(v *View) { v.InSync = storyMembers("A", "B") })
+	s.tell("A", "B", "C")
+	s.propose("A", "x")
+	s.sync("A")
+	s.deliver("C")
+	behind := Message{Kind: Behind, From: storyMember("A"), To: storyMember("C"), Epoch: 1, Prev: Position{1, 50}}
+	mark := Message{Kind: Append, From: storyMember("A"), To: storyMember("C"), Epoch: 1, Prev: Position{1, 2}, Commit: 2}
+	s.do("C", func(r *Replica) {
+		r.Step(mark)
+		r.Step(behind)
+	})
+	s.sync("C")
+	s.wantCommitted("C")
+	s.do("C", func(r *Replica) { r.SnapshotFailed() })
+	s.wantCommitted("C", "x")
+}
+
 func TestSnapshotThatFailsIsAskedForAgain(t *testing.T) {
 	s := truncatedLog(t)
 	s.tell("C")

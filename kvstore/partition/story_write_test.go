@@ -128,6 +128,32 @@ func TestNothingIsCommittedBelowMinInSync(t *testing.T) {
 	}
 }
 
+// A write that somebody silent would have to acknowledge could only end with
+// an unknown outcome: it is refused for certain until the set is settled.
+func TestWritesAreRefusedWhileAMemberIsSilent(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.pass(1500*time.Millisecond, "C")
+	if _, err := s.node("A").r.Propose([]byte("x")); !errors.Is(err, ErrNotServing) {
+		t.Errorf("A takes a write: %v", err)
+	}
+	s.accept("A") // to drop C
+	s.tell("A", "B")
+	s.propose("A", "x")
+	s.settle("C")
+	s.wantCommitted("A", "x")
+}
+
+// A process that stood still has heard nobody, and that is nobody's fault.
+func TestPauseOfThePrimaryIsNotItsPeersSilence(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.now += 10 * time.Second
+	s.do("A", func(r *Replica) { r.Tick(s.now) })
+	if p := s.node("A").proposals; len(p) > 0 {
+		t.Errorf("A has proposed %+v", p)
+	}
+	s.propose("A", "x")
+}
+
 // A follower that is told to replace what it knows committed has met a disk
 // that contradicts the protocol.
 func TestReplacingTheCommittedIsFatal(t *testing.T) {
