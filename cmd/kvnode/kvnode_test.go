@@ -228,7 +228,7 @@ func TestLifeOfANode(t *testing.T) {
 	if err := os.RemoveAll(kv); err != nil {
 		t.Fatal(err)
 	}
-	wantRefusal(t, env, nil, exitError, "DATA_DIR", `no "kv"`, "remove the whole directory")
+	wantRefusal(t, env, nil, exitError, "DATA_DIR", `lost its "kv"`, "remove the whole directory")
 	if _, err := os.Stat(kv); err == nil {
 		t.Error("the refused node has begun a new data directory")
 	}
