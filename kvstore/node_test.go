@@ -1,0 +1,214 @@
+package kvstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/storage"
+)
+
+func TestEveryNodeTakesEveryKey(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	for id, writer := range nodes {
+		for i := range 8 {
+			writer.set(fmt.Sprintf("%s/%d", id, i), "by "+id)
+		}
+	}
+	for _, reader := range nodes {
+		for id := range nodes {
+			for i := range 8 {
+				reader.want(fmt.Sprintf("%s/%d", id, i), "by "+id)
+			}
+		}
+	}
+	nodes["a"].delete("b/3")
+	nodes["a"].delete("never written")
+	nodes["b"].set("c/1", "again")
+	for _, reader := range nodes {
+		reader.wantAbsent("b/3")
+		reader.wantAbsent("never written")
+		reader.want("c/1", "again")
+	}
+}
+
+func TestNodeReturnsAndCatchesUp(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	for i := range 20 {
+		nodes["b"].set(fmt.Sprintf("before %d", i), "1")
+	}
+	nodes["a"].kill()
+	c.depose("a")
+	nodes["b"].set("before 0", "2")
+	c.waitInSync(t, 2)
+	for i := range 20 {
+		nodes["c"].set(fmt.Sprintf("after %d", i), "3")
+	}
+	nodes["c"].delete("before 1")
+	nodes["a"].start()
+	c.waitInSync(t, 3)
+	c.elect("a") // so that a answers from what it has
+	for i := range 20 {
+		nodes["a"].want(fmt.Sprintf("after %d", i), "3")
+	}
+	for i := 2; i < 20; i++ {
+		nodes["b"].want(fmt.Sprintf("before %d", i), "1")
+	}
+	nodes["b"].want("before 0", "2")
+	nodes["b"].wantAbsent("before 1")
+	nodes["c"].set("at last", "4")
+}
+
+func TestEverythingIsThereAfterAPowerCut(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	for i := range 30 {
+		nodes["a"].set(fmt.Sprint(i), "kept")
+	}
+	nodes["a"].delete("7")
+	for _, p := range nodes {
+		p.kill()
+	}
+	for _, p := range nodes {
+		p.start()
+	}
+	c.elect("c")
+	for i := range 30 {
+		if i != 7 {
+			nodes["b"].want(fmt.Sprint(i), "kept")
+		}
+	}
+	nodes["b"].wantAbsent("7")
+}
+
+// Without its lease a primary asks the others; one that was deposed in the
+// meantime says nothing.
+func TestReadsWithoutALease(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["a"].set("key", "old")
+	for _, p := range nodes {
+		p.cluster.expired.Store(true)
+	}
+	nodes["b"].want("key", "old")
+
+	m, _ := c.current()
+	nodes["a"].cluster.frozen.Store(m)
+	c.elect("b")
+	nodes["b"].set("key", "new")
+	if got, err := nodes["a"].request(t.Context(), http.MethodGet, "key", ""); err == nil {
+		t.Errorf("the deposed primary answers %q", got)
+	}
+	nodes["c"].want("key", "new")
+}
+
+func TestWritesWithoutEnoughReplicas(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["a"].set("key", "old")
+	nodes["b"].kill()
+	nodes["c"].kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := nodes["a"].router.Set(ctx, kvstore.Request{Key: []byte("key")}, []byte("new"))
+	if !errors.Is(err, api.ErrOutcomeUnknown) {
+		t.Errorf("a write that was begun: %v, want that its outcome is unknown", err)
+	}
+	nodes["a"].want("key", "old") // it is not committed
+	nodes["b"].start()
+	c.waitFor(t, "the silent member is dropped", func(m *clusterkit.Map) bool { return len(m.Partitions[0].InSync) == 2 })
+	nodes["a"].set("other", "value")
+	nodes["a"].want("key", "new") // and now it is
+}
+
+// A primary that the map wants elsewhere goes there, and no request fails.
+func TestHandOverUnderLoad(t *testing.T) {
+	c := newControl(2, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["c"].set("0", "0")
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for id, p := range nodes {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := p.request(t.Context(), http.MethodPut, fmt.Sprintf("%s/%d", id, i%10), "value"); err != nil {
+					t.Errorf("a write during the hand-over: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for _, to := range []string{"c", "b"} {
+		c.updatePartitions(func(p *clusterkit.Partition) bool {
+			p.Desired = []string{to, "a", "b", "c"}
+			return true
+		})
+		c.waitFor(t, "the primaries move to "+to, func(m *clusterkit.Map) bool {
+			return m.Partitions[0].Primary == to && m.Partitions[1].Primary == to
+		})
+	}
+	close(stop)
+	writers.Wait()
+	nodes["a"].want("0", "0")
+}
+
+// A copy that is assigned anew begins with nothing and gets everything.
+func TestReleasedCopyIsMadeAnew(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["a"].set("key", "1")
+	c.updatePartitions(func(p *clusterkit.Partition) bool {
+		p.Members = []clusterkit.Member{memberOn("a", 1), memberOn("b", 1)}
+		p.InSync = p.Members
+		return true
+	})
+	nodes["a"].set("key", "2")
+	c.updatePartitions(func(p *clusterkit.Partition) bool {
+		p.Members = append(p.Members[:2:2], memberOn("c", 2))
+		return true
+	})
+	c.waitInSync(t, 3)
+	c.elect("c")
+	nodes["c"].want("key", "2")
+}
+
+func TestDiskThatMustNotTakePart(t *testing.T) {
+	c := newControl(1, "a")
+	a := newProcess(t, c, "a")
+	a.start()
+	a.set("key", "value")
+	a.kill()
+
+	stranger := &handle{control: c, id: "b"}
+	if n, err := kvstore.Open(kvstore.Options{Dir: a.dir, Cluster: stranger, Logger: quiet()}); !errors.Is(err, storage.ErrOtherStore) {
+		t.Errorf("opened by another store: %v, %v", n, err)
+	}
+	// What is committed is in the storage for certain once it was recovered.
+	a.start()
+	c.elect("a")
+	a.want("key", "value")
+	a.set("key", "value")
+	a.kill()
+	if err := os.RemoveAll(filepath.Join(a.dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := kvstore.Open(kvstore.Options{Dir: a.dir, Cluster: a.cluster, Logger: quiet()}); !errors.Is(err, kvstore.ErrLogMissing) {
+		t.Errorf("opened without its log: %v, %v", n, err)
+	}
+}

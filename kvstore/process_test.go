@@ -1,0 +1,199 @@
+package kvstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/mux"
+	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/httpapi"
+	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// process is one node with its HTTP server on a loopback address.
+type process struct {
+	t       *testing.T
+	id, dir string
+	cluster *handle
+	node    *kvstore.Node
+	router  *kvstore.Router
+
+	addr     string
+	server   *http.Server
+	served   chan error
+	requests sync.WaitGroup
+}
+
+// newProcess returns a node that has not been started, with an empty disk.
+func newProcess(t *testing.T, c *control, id string) *process {
+	t.Helper()
+	p := &process{t: t, id: id, dir: t.TempDir(), cluster: &handle{control: c, id: id}}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// start runs the node on what its disk has, at another address than before.
+func (p *process) start() {
+	p.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	session := p.cluster.session.Add(1)
+	p.node, err = kvstore.Open(kvstore.Options{Dir: p.dir, Cluster: p.cluster, Logger: quiet()})
+	if err != nil {
+		l.Close()
+		p.t.Fatalf("%s does not open: %v", p.id, err)
+	}
+	p.router = kvstore.NewRouter(p.node)
+	p.addr = l.Addr().String()
+	p.server = &http.Server{Handler: p.routes(), ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(quiet().Handler(), slog.LevelInfo)}
+	p.served = make(chan error, 1)
+	server, served := p.server, p.served
+	go func() { served <- server.Serve(l) }()
+	p.cluster.open(p.id, p.addr, session)
+}
+
+func (p *process) routes() http.Handler {
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	r.Handle(replication.Path, p.node.Replication())
+	counted := r.NewRoute().Subrouter()
+	counted.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			p.requests.Add(1)
+			defer p.requests.Done()
+			next.ServeHTTP(w, req)
+		})
+	})
+	counted.HandleFunc(kvstore.SnapshotPath, p.node.ServeSnapshot)
+	httpapi.Register(counted, p.router)
+	return r
+}
+
+// kill cuts all connections and ends the node, without handing anything over.
+func (p *process) kill() {
+	if p.node == nil {
+		return
+	}
+	_ = p.server.Close()
+	<-p.served
+	p.requests.Wait()
+	if err := p.node.Close(); err != nil {
+		p.t.Errorf("%s: close: %v", p.id, err)
+	}
+	p.node = nil
+}
+
+// request sends one request to the node's HTTP address.
+func (p *process) request(ctx context.Context, method, key, value string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.addr+api.PathKV+url.PathEscape(key), strings.NewReader(value))
+	if err != nil {
+		return "", err
+	}
+	req.Close = true // so that no connection outlives the test
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return "", err
+	case resp.StatusCode == http.StatusNotFound:
+		return "", api.ErrNotFound
+	case resp.StatusCode >= 300:
+		return "", fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return string(body), nil
+}
+
+func (p *process) set(key, value string) {
+	p.t.Helper()
+	if _, err := p.request(p.t.Context(), http.MethodPut, key, value); err != nil {
+		p.t.Fatalf("set %s through %s: %v", key, p.id, err)
+	}
+}
+
+func (p *process) delete(key string) {
+	p.t.Helper()
+	if _, err := p.request(p.t.Context(), http.MethodDelete, key, ""); err != nil {
+		p.t.Fatalf("delete %s through %s: %v", key, p.id, err)
+	}
+}
+
+func (p *process) want(key, value string) {
+	p.t.Helper()
+	if got, err := p.request(p.t.Context(), http.MethodGet, key, ""); err != nil || got != value {
+		p.t.Fatalf("get %s through %s: %q, %v, want %q", key, p.id, got, err, value)
+	}
+}
+
+func (p *process) wantAbsent(key string) {
+	p.t.Helper()
+	if got, err := p.request(p.t.Context(), http.MethodGet, key, ""); !errors.Is(err, api.ErrNotFound) {
+		p.t.Fatalf("get %s through %s: %q, %v, want that it is absent", key, p.id, got, err)
+	}
+}
+
+// startAll starts a node for each ID.
+func startAll(t *testing.T, c *control, ids ...string) map[string]*process {
+	t.Helper()
+	all := map[string]*process{}
+	for _, id := range ids {
+		all[id] = newProcess(t, c, id)
+		all[id].start()
+	}
+	return all
+}
+
+// waitFor waits until the map is as wanted.
+func (c *control) waitFor(t *testing.T, what string, ok func(*clusterkit.Map) bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		m, changed := c.current()
+		if ok(m) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("it did not happen that %s: %+v", what, m.Partitions)
+		}
+	}
+}
+
+// waitInSync waits until every partition has n members in-sync.
+func (c *control) waitInSync(t *testing.T, n int) {
+	t.Helper()
+	c.waitFor(t, fmt.Sprintf("%d members of each partition are in-sync", n), func(m *clusterkit.Map) bool {
+		for _, p := range m.Partitions {
+			if len(p.InSync) != n {
+				return false
+			}
+		}
+		return true
+	})
+}
