@@ -8,13 +8,12 @@ import "github.com/skshohagmiah/clusterkit/clusterkit"
 
 // The types of the library.
 type (
-	ClusterKit    = clusterkit.ClusterKit
-	Config        = clusterkit.Config
-	Map           = clusterkit.Map
-	Node          = clusterkit.Node
-	Options       = clusterkit.Options
-	Partition     = clusterkit.Partition
-	PartitionHook = clusterkit.PartitionHook
+	ClusterKit = clusterkit.ClusterKit
+	Config     = clusterkit.Config
+	Map        = clusterkit.Map
+	Node       = clusterkit.Node
+	Options    = clusterkit.Options
+	Partition  = clusterkit.Partition
 )
 
 // The errors to hold against with [errors.Is].
