@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,7 @@ func newControl(partitions int, ids ...string) *control {
 	for _, id := range ids {
 		m.Nodes = append(m.Nodes, clusterkit.Node{ID: id, Store: "disk-" + id, Alive: true})
 	}
+	slices.SortFunc(m.Nodes, func(a, b clusterkit.Node) int { return strings.Compare(a.ID, b.ID) })
 	for i := range partitions {
 		p := clusterkit.Partition{ID: "partition-" + string(rune('0'+i)), Index: i, Epoch: 1, Version: 1, Primary: ids[i%len(ids)]}
 		for _, id := range ids {

@@ -38,6 +38,8 @@ type process struct {
 	cluster *handle
 	node    *kvstore.Node
 	router  *kvstore.Router
+	// spoil, when set, stands before the snapshots that the node gives.
+	spoil func(http.Handler) http.Handler
 
 	addr     string
 	server   *http.Server
@@ -86,7 +88,11 @@ func (p *process) routes() http.Handler {
 			next.ServeHTTP(w, req)
 		})
 	})
-	counted.HandleFunc(kvstore.SnapshotPath, p.node.ServeSnapshot)
+	var snapshots http.Handler = http.HandlerFunc(p.node.ServeSnapshot)
+	if p.spoil != nil {
+		snapshots = p.spoil(snapshots)
+	}
+	counted.Handle(kvstore.SnapshotPath, snapshots)
 	httpapi.Register(counted, p.router)
 	return r
 }
