@@ -58,14 +58,22 @@ func serveCluster(ctx context.Context, options localcluster.Options, stdout io.W
 	if err := c.WaitInSync(starting); err != nil {
 		return err
 	}
-	endpoints := strings.Join(c.Endpoints(), ",")
-	fmt.Fprintf(stdout, "A cluster of %d nodes is ready; Ctrl-C stops it. Data and logs: %s\n\n"+
-		"  export KVCTL_ENDPOINTS=%s\n  %s cluster status\n  %s set greeting hello\n  %s get greeting\n",
-		len(c.Nodes()), options.Dir, endpoints, besideThis("kvctl"), besideThis("kvctl"), besideThis("kvctl"))
+	announce(stdout, c, options.Dir)
 	<-ctx.Done()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return c.StopAll(stopping)
+}
+
+// announce prints how to use the cluster, and how to hurt it.
+func announce(stdout io.Writer, c *localcluster.Cluster, dir string) {
+	fmt.Fprintf(stdout, "A cluster of %d nodes is ready; Ctrl-C stops it. Data and logs: %s\n\n", len(c.Nodes()), dir)
+	for _, n := range c.Nodes() {
+		fmt.Fprintf(stdout, "  %s  %s  pid %d\n", n.ID, n.HTTPAddr, n.PID())
+	}
+	kvctl := besideThis("kvctl")
+	fmt.Fprintf(stdout, "\n  export KVCTL_ENDPOINTS=%s\n  %s cluster status\n  %s set greeting hello\n  %s get greeting\n",
+		strings.Join(c.Endpoints(), ","), kvctl, kvctl, kvctl)
 }
 
 // inDir calls do with dir. An empty dir becomes a temporary one, which is kept
