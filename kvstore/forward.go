@@ -49,11 +49,7 @@ func newForwarder() *forwarder {
 func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	resp, body, err := f.do(ctx, http.MethodGet, addr, key, nil)
-	if err != nil {
-		return Value{}, err
-	}
-	return Value{Data: body, Version: parseVersion(resp)}, nil
+	return f.do(ctx, http.MethodGet, addr, key, nil)
 }
 
 func (f *forwarder) write(ctx context.Context, addr string, o op.Op) (partition.Position, error) {
@@ -61,16 +57,13 @@ func (f *forwarder) write(ctx context.Context, addr string, o op.Op) (partition.
 	if o.Kind == op.Delete {
 		method = http.MethodDelete
 	}
-	resp, _, err := f.do(ctx, method, addr, o.Key, o.Value)
-	if err != nil {
-		return partition.Position{}, err
-	}
-	return parseVersion(resp), nil
+	v, err := f.do(ctx, method, addr, o.Key, o.Value)
+	return v.Version, err
 }
 
 // do sends one request, once. A write that may have reached the primary and
 // has no answer is of unknown outcome.
-func (f *forwarder) do(ctx context.Context, method, addr string, key, value []byte) (*http.Response, []byte, error) {
+func (f *forwarder) do(ctx context.Context, method, addr string, key, value []byte) (Value, error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
@@ -83,7 +76,7 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+api.PathKV+url.PathEscape(string(key)), body)
 	if err != nil {
-		return nil, nil, &retryable{err}
+		return Value{}, &retryable{err}
 	}
 	req.ContentLength = int64(len(value))
 	req.Header.Set(api.HeaderNoForward, "1")
@@ -92,16 +85,16 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 		body, readErr := io.ReadAll(io.LimitReader(resp.Body, api.MaxValueBytes+1))
 		err = errors.Join(readErr, resp.Body.Close())
 		if err == nil && resp.StatusCode < 300 {
-			return resp, body, nil
+			return Value{Data: body, Version: parseVersion(resp)}, nil
 		}
 		if err == nil {
-			return nil, nil, answered(method, resp, body)
+			return Value{}, answered(method, resp, body)
 		}
 	}
 	if method == http.MethodGet || !connected.Load() {
-		return nil, nil, &retryable{err}
+		return Value{}, &retryable{err}
 	}
-	return nil, nil, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)
+	return Value{}, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)
 }
 
 // answered returns the error of an answer that is no success.

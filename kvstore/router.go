@@ -119,7 +119,7 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 		}
 		if m := rt.node.cluster.Map(); err == nil && m != nil {
 			var failed error
-			failed, why = rt.attempt(m, part, req, do)
+			why, failed = rt.attempt(m, part, req, do)
 			if !errors.Is(failed, errNotServing) {
 				return failed
 			}
@@ -135,27 +135,27 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	}
 }
 
-// attempt makes one try. With errNotServing comes why there should be
-// another.
-func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (err error, why string) {
+// attempt makes one try. It says why there should be another when the error
+// is errNotServing.
+func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (why string, err error) {
 	p := &m.Partitions[part]
 	primary := m.Node(p.Primary)
 	switch r := rt.node.replica(uint32(part)); {
 	case primary == nil:
-		return errNotServing, fmt.Sprintf("%s has no primary", p.ID)
+		return fmt.Sprintf("%s has no primary", p.ID), errNotServing
 	case primary.ID == rt.node.self.Node && r == nil:
-		return errNotServing, fmt.Sprintf("%s is being set up on its primary %s", p.ID, primary.ID)
+		return fmt.Sprintf("%s is being set up on its primary %s", p.ID, primary.ID), errNotServing
 	case primary.ID == rt.node.self.Node:
 		why = fmt.Sprintf("%s: the primary %s is not serving yet; %d of at least %d copies are in-sync", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync)
-		return do.here(r), why
+		return why, do.here(r)
 	case req.NoForward:
-		return api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP), ""
+		return "", api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP)
 	default:
 		err = do.there(primary.IP)
 		if again := (*retryable)(nil); errors.As(err, &again) {
-			return errNotServing, fmt.Sprintf("%s: the primary %s does not take requests: %v", p.ID, primary.ID, again.cause)
+			return fmt.Sprintf("%s: the primary %s does not take requests: %v", p.ID, primary.ID, again.cause), errNotServing
 		}
-		return err, ""
+		return "", err
 	}
 }
 
