@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -64,15 +65,16 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	var serving sync.WaitGroup
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	serving.Go(func() { served <- server.Serve(listener) })
 	defer func() {
 		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
 		if shut := server.Shutdown(drain); shut != nil {
 			err = errors.Join(err, server.Close())
 		}
-		<-served
+		serving.Wait()
 	}()
 
 	if err := ck.Start(); err != nil {
@@ -88,7 +90,6 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	case <-ck.Done():
 		return ck.Err()
 	case err := <-served:
-		served <- err
 		return err
 	}
 }
