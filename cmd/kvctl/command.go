@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ const (
 
 // kvctl is what the commands share.
 type kvctl struct {
+	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	endpoints      []string
@@ -28,8 +28,8 @@ type kvctl struct {
 }
 
 // run is the whole program: data goes to stdout, all else to stderr.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	k := &kvctl{stdin: stdin, stdout: stdout, stderr: stderr}
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	k := &kvctl{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
 	started := false
 	root := k.rootCommand()
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
@@ -64,7 +64,7 @@ func (k *kvctl) rootCommand() *cobra.Command {
 		return fmt.Errorf(`%w (put "--" before a key or value that begins with "-")`, err)
 	})
 	fromEnv := defaultEndpoints
-	if v := os.Getenv(endpointsVar); v != "" {
+	if v := k.getenv(endpointsVar); v != "" {
 		fromEnv = v
 	}
 	f := root.PersistentFlags()

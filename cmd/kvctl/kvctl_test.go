@@ -39,10 +39,17 @@ type result struct {
 	stdout, stderr string
 }
 
+func noEnv(string) string { return "" }
+
 func kvctlRun(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return kvctlRunWith(t, noEnv, stdin, args...)
+}
+
+func kvctlRunWith(t *testing.T, getenv func(string) string, stdin string, args ...string) result {
+	t.Helper()
 	var stdout, stderr strings.Builder
-	code := run(t.Context(), args, strings.NewReader(stdin), &stdout, &stderr)
+	code := run(t.Context(), args, getenv, strings.NewReader(stdin), &stdout, &stderr)
 	return result{code, stdout.String(), stderr.String()}
 }
 
@@ -153,7 +160,7 @@ func TestInterrupted(t *testing.T) {
 	addr := serve(t, func(http.ResponseWriter, *http.Request) { interrupt(); <-release })
 	defer close(release)
 	var stderr strings.Builder
-	if got := run(ctx, []string{"--endpoints", addr, "set", "k", "v"}, nil, io.Discard, &stderr); got != exitInterrupted {
+	if got := run(ctx, []string{"--endpoints", addr, "set", "k", "v"}, noEnv, nil, io.Discard, &stderr); got != exitInterrupted {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
 	if !strings.Contains(stderr.String(), "unknown") {
@@ -162,8 +169,9 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestEndpointsFromEnvironment(t *testing.T) {
-	t.Setenv(endpointsVar, answering(t, api.CodeNotFound)+","+answering(t, api.CodeNotFound))
-	if got := kvctlRun(t, "", "get", "k"); got.code != exitNotFound {
+	env := map[string]string{"KVCTL_ENDPOINTS": answering(t, api.CodeNotFound) + "," + answering(t, api.CodeNotFound)}
+	getenv := func(name string) string { return env[name] }
+	if got := kvctlRunWith(t, getenv, "", "get", "k"); got.code != exitNotFound {
 		t.Errorf("%+v", got)
 	}
 }
