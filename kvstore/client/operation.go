@@ -116,8 +116,7 @@ func (op *operation) settle(resp *http.Response, err error) {
 		op.cause = err
 		return
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	op.cause = fmt.Errorf("%s: %w", op.addr, err)
@@ -154,7 +153,7 @@ func (op *operation) receive(resp *http.Response) (*answer, error) {
 // form.
 func decodeError(body []byte) *api.Error {
 	var b api.ErrorBody
-	if err := json.Unmarshal(body, &b); err != nil || b.Error == nil || b.Error.Code == "" {
+	if json.Unmarshal(body, &b) != nil || b.Error == nil || b.Error.Code == "" {
 		return nil
 	}
 	return b.Error

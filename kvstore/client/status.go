@@ -108,11 +108,11 @@ func (c *Client) getJSON(ctx context.Context, path string, to any) error {
 type Health string
 
 const (
-	// Healthy: served, with all its copies in sync.
+	// Healthy is served, with all its copies in sync.
 	Healthy Health = "healthy"
-	// UnderReplicated: served, but with fewer copies in sync than wanted.
+	// UnderReplicated is served, but with fewer copies in sync than wanted.
 	UnderReplicated Health = "under-replicated"
-	// Unavailable: without a living primary, or with fewer living copies in
+	// Unavailable is without a living primary, or with fewer living copies in
 	// sync than writes need.
 	Unavailable Health = "unavailable"
 )

@@ -22,14 +22,15 @@ const (
 type Status uint8
 
 const (
-	// OK: Durable says how much is on disk, or the epoch is confirmed.
+	// OK is an agreement: Durable says how much is on disk, or the epoch is confirmed.
 	OK Status = iota
-	// Stale: the replica has taken part in the higher Epoch of the answer.
+	// Stale is the answer of a replica that has taken part in the higher Epoch of the answer.
 	Stale
-	// Mismatch: the replica's log does not have the entry Prev; Hint is the
-	// highest position at which it may agree.
+	// Mismatch is the answer of a replica whose log does not have the entry
+	// Prev; Hint is the highest position at which it may agree.
 	Mismatch
-	// NotMember: the replica is not, or not yet, the member addressed.
+	// NotMember is the answer of a replica that is not, or not yet, the member
+	// addressed.
 	NotMember
 )
 

@@ -436,7 +436,7 @@ func (r *Replica) advance(to uint64) {
 	first := r.log.tailFirst()
 	entries := r.log.tail[r.commit+1-first : to+1-first]
 	if len(r.out.Committed) == 0 {
-		r.out.Committed = entries[:len(entries):len(entries)]
+		r.out.Committed = slices.Clip(entries)
 	} else {
 		r.out.Committed = append(r.out.Committed, entries...)
 	}

@@ -52,7 +52,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.wg.Done()
 	err = r.receive(conn, buf, from)
 	r.dismiss(from, conn)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		r.log.Warn("replication connection lost", "peer", from.Node, "err", err)
 	}
 }
@@ -80,7 +80,7 @@ func (r *Receiver) dismiss(from Peer, conn net.Conn) {
 	}
 }
 
-// receive reads frames. A silent connection is no fault: a peer that leads
+// receive reads frames until it fails, as it does in the end. A silent connection is no fault: a peer that leads
 // nothing has nothing to say, and TCP keep-alive finds one that is gone.
 func (r *Receiver) receive(conn net.Conn, buf *bufio.Reader, from Peer) error {
 	in := bufio.NewReaderSize(io.MultiReader(io.LimitReader(buf, int64(buf.Buffered())), conn), 64<<10)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -37,7 +38,6 @@ type node struct {
 	applied []partition.Entry // committed, not yet in the storage
 	waiting map[uint64]func(outcome)
 	reads   map[uint64]func(bool)
-	fetches uint64
 
 	leaseEnd  time.Duration // on the node's clock
 	leaseFor  uint64        // incarnation
@@ -111,10 +111,7 @@ func (n *node) start() {
 		n.w.violate("%s does not start: %v", n.name, err)
 	}
 	n.replica = r
-	n.state = map[string]string{}
-	for k, v := range n.storage.data {
-		n.state[k] = v
-	}
+	n.state = maps.Clone(n.storage.data)
 	n.committed = n.storage.at.LSN
 	n.incarnation++
 	n.tick()
