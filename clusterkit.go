@@ -6,7 +6,7 @@ package clusterkit
 
 import "github.com/skshohagmiah/clusterkit/clusterkit"
 
-// The types of the library.
+// ClusterKit and the other types of the library.
 type (
 	ClusterKit = clusterkit.ClusterKit
 	Config     = clusterkit.Config

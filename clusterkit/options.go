@@ -115,7 +115,7 @@ func (o Options) resolve() (settings, error) {
 	if err := s.resolveAddresses(); err != nil {
 		return s, err
 	}
-	for _, addr := range strings.Split(o.JoinAddr, ",") {
+	for addr := range strings.SplitSeq(o.JoinAddr, ",") {
 		if addr = strings.TrimSpace(addr); addr == "" {
 			continue
 		}
@@ -246,9 +246,8 @@ func splitAddr(field, addr string) (host, port string, err error) {
 	}
 	host, port, err = net.SplitHostPort(addr)
 	if err != nil {
-		var addrErr *net.AddrError
 		reason := err.Error()
-		if errors.As(err, &addrErr) {
+		if addrErr, ok := errors.AsType[*net.AddrError](err); ok {
 			reason = addrErr.Err
 		}
 		return "", "", fieldError(field, "%q is not host:port: %s", addr, reason)

@@ -1,8 +1,9 @@
 package placement
 
-import "slices"
-
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // errInfeasible is returned by solve when no choice keeps all bounds.
 var errInfeasible = errors.New("no choice keeps the levels")

@@ -132,7 +132,7 @@ func (c *cluster) zoneGroups() (group []int32, groups []bounds) {
 			b := rounded(f.rest*z.weight, max(f.weight, 1))
 			b.min += int32(z.full)
 			b.max += int32(z.full)
-			if z.size > 1 && !(b.min == 0 && int(b.max) >= min(z.size, c.copies)) {
+			if z.size > 1 && (b.min != 0 || int(b.max) < min(z.size, c.copies)) {
 				g = int32(len(groups))
 				groups = append(groups, b)
 			}

@@ -1,10 +1,9 @@
 package placement
 
-import "slices"
-
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrInvalidPlan is returned when a plan breaks one of the properties that
