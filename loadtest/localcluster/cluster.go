@@ -180,7 +180,7 @@ func (c *Cluster) Restart(ctx context.Context, i int) error { return c.nodes[i].
 // Close kills what still runs and waits for it. Data and logs are kept.
 func (c *Cluster) Close() {
 	c.close.Do(func() {
-		c.each(func(n *Node) error { n.release(); return nil })
+		_ = c.each(func(n *Node) error { n.release(); return nil })
 	})
 }
 

@@ -32,7 +32,7 @@ func startProcess(binary string, env []string, logFile string) (*process, error)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(binary)
 	cmd.Env = append([]string{}, env...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -23,12 +23,12 @@ func newKey(run string, client, slot, generation int) *key {
 type Kind string
 
 const (
-	// Lost: an acknowledged write is missing.
+	// Lost is an acknowledged write that is missing.
 	Lost Kind = "lost write"
-	// Phantom: a write was executed that was reported as not executed, or was
-	// never sent.
+	// Phantom is a write that was executed but reported as not executed, or
+	// was never sent.
 	Phantom Kind = "phantom write"
-	// Corrupt: the value is not what anybody wrote, or was written to another key.
+	// Corrupt is a value that nobody wrote, or that was written to another key.
 	Corrupt Kind = "corrupt value"
 )
 

@@ -90,13 +90,14 @@ func (r *Result) collect(workers []*worker) {
 type Verdict int
 
 const (
-	// Passed: every acknowledged write was there.
+	// Passed means that every acknowledged write was there.
 	Passed Verdict = iota
-	// Violated: at least one read contradicts what was acknowledged.
+	// Violated means that at least one read contradicts what was acknowledged.
 	Violated
-	// Undecided: nothing could be written, or a key could not be read back.
+	// Undecided means that nothing could be written, or that a key could not
+	// be read back.
 	Undecided
-	// Interrupted: the caller ended the run before its verdict.
+	// Interrupted means that the caller ended the run before its verdict.
 	Interrupted
 )
 
