@@ -105,7 +105,11 @@ func TestReadsWithoutALease(t *testing.T) {
 
 	m, _ := c.current()
 	nodes["a"].cluster.frozen.Store(m)
-	c.elect("b")
+	nodes["a"].deafen()
+	c.updatePartitions(func(p *clusterkit.Partition) bool {
+		p.Primary, p.Epoch, p.InSync = "b", p.Epoch+1, []clusterkit.Member{memberOn("b", 1), memberOn("c", 1)}
+		return true
+	})
 	nodes["b"].set("key", "new")
 	if got, err := nodes["a"].request(t.Context(), http.MethodGet, "key", ""); err == nil {
 		t.Errorf("the deposed primary answers %q", got)

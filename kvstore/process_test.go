@@ -45,6 +45,10 @@ type process struct {
 	server   *http.Server
 	served   chan error
 	requests sync.WaitGroup
+
+	mu       sync.Mutex
+	deaf     bool
+	hijacked []net.Conn // on which others replicate to this node
 }
 
 // newProcess returns a node that has not been started, with an empty disk.
@@ -71,10 +75,33 @@ func (p *process) start() {
 	p.router = kvstore.NewRouter(p.node)
 	p.addr = l.Addr().String()
 	p.server = &http.Server{Handler: p.routes(), ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(quiet().Handler(), slog.LevelInfo)}
+	p.server.ConnState = p.track
 	p.served = make(chan error, 1)
 	server, served := p.server, p.served
 	go func() { served <- server.Serve(l) }()
 	p.cluster.open(p.id, p.addr, session)
+}
+
+func (p *process) track(conn net.Conn, state http.ConnState) {
+	if state == http.StateHijacked {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hijacked = append(p.hijacked, conn)
+		if p.deaf {
+			conn.Close()
+		}
+	}
+}
+
+// deafen keeps the node from hearing other nodes from now on. Clients still
+// reach it.
+func (p *process) deafen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = true
+	for _, conn := range p.hijacked {
+		conn.Close()
+	}
 }
 
 func (p *process) routes() http.Handler {

@@ -134,6 +134,21 @@ func (w *flipWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// endWriter damages the digest at the end.
+type endWriter struct{ http.ResponseWriter }
+
+func (w endWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w endWriter) Write(p []byte) (int, error) {
+	if len(p) == endMark {
+		p[endMark-1] ^= 1
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// endMark is the length of what ends a snapshot: zero, a number, a digest.
+const endMark = 4 + 8 + 8
+
 // A snapshot that does not arrive whole, as it was sent, is not used.
 func TestSpoiltSnapshotsAreFetchedAgain(t *testing.T) {
 	spoilt := []func(http.ResponseWriter) http.ResponseWriter{
@@ -142,6 +157,7 @@ func TestSpoiltSnapshotsAreFetchedAgain(t *testing.T) {
 		func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 1000} },
 		func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 1000} },
 		func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 19} }, // the size of a chunk
+		func(w http.ResponseWriter) http.ResponseWriter { return endWriter{w} },
 	}
 	c, nodes := withoutLog(t)
 	var fetched atomic.Int32
