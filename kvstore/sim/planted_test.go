@@ -29,7 +29,7 @@ func TestPlanted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(3000) {
+			for seed := range uint64(20000) {
 				opt := options(seed)
 				opt.Planted.Break = rule
 				if r := Run(opt); r.Violation != "" {

@@ -175,7 +175,11 @@ func (w *world) transmit(from, to int, deliver func()) {
 	}
 	for range copies {
 		d := w.between(50*time.Microsecond, 2*time.Millisecond)
-		if !w.healing && w.chance(0.03) {
+		switch {
+		case w.healing:
+		case to == controlPlane && w.chance(0.05):
+			d = w.between(0, 2*time.Second)
+		case w.chance(0.03):
 			d = w.between(0, 600*time.Millisecond)
 		}
 		w.after(d, deliver)
