@@ -135,6 +135,7 @@ type handle struct {
 	expired atomic.Bool   // the lease has run out
 	frozen  atomic.Pointer[clusterkit.Map]
 	looked  atomic.Int64
+	past    []*clusterkit.Map // shown before the present one
 }
 
 func (h *handle) Map() *clusterkit.Map {
@@ -150,6 +151,13 @@ func (h *handle) Watch(ctx context.Context) <-chan *clusterkit.Map {
 	maps := make(chan *clusterkit.Map)
 	go func() {
 		defer close(maps)
+		for _, m := range h.past {
+			select {
+			case maps <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
 		for {
 			m, changed := h.current()
 			if h.frozen.Load() == nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -190,6 +191,29 @@ func TestReleasedCopyIsMadeAnew(t *testing.T) {
 	c.waitInSync(t, 3)
 	c.elect("c")
 	nodes["c"].want("key", "2")
+}
+
+// When a node starts, Raft shows it again the maps of its past. What it was
+// assigned later it must not let go of.
+func TestMapsOfThePastReleaseNothing(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	m, _ := c.current()
+	past := *m
+	past.Partitions = slices.Clone(m.Partitions)
+	past.Partitions[0].Version = 0
+	past.Partitions[0].Members = []clusterkit.Member{memberOn("a", 1), memberOn("b", 1)}
+	past.Partitions[0].InSync = past.Partitions[0].Members
+	nodes["a"].set("key", "value")
+	for _, p := range nodes {
+		p.kill()
+	}
+	nodes["c"].cluster.past = []*clusterkit.Map{&past, &past}
+	nodes["c"].start()
+	nodes["b"].start()
+	c.elect("c")
+	nodes["a"].start()
+	nodes["c"].want("key", "value")
 }
 
 func TestDiskThatMustNotTakePart(t *testing.T) {
