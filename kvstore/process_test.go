@@ -43,7 +43,7 @@ type process struct {
 
 	addr     string
 	server   *http.Server
-	served   chan error
+	serving  sync.WaitGroup
 	requests sync.WaitGroup
 
 	mu       sync.Mutex
@@ -76,9 +76,8 @@ func (p *process) start() {
 	p.addr = l.Addr().String()
 	p.server = &http.Server{Handler: p.routes(), ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(quiet().Handler(), slog.LevelInfo)}
 	p.server.ConnState = p.track
-	p.served = make(chan error, 1)
-	server, served := p.server, p.served
-	go func() { served <- server.Serve(l) }()
+	server := p.server
+	p.serving.Go(func() { _ = server.Serve(l) })
 	p.cluster.open(p.id, p.addr, session)
 }
 
@@ -130,7 +129,7 @@ func (p *process) kill() {
 		return
 	}
 	_ = p.server.Close()
-	<-p.served
+	p.serving.Wait()
 	p.requests.Wait()
 	if err := p.node.Close(); err != nil {
 		p.t.Errorf("%s: close: %v", p.id, err)

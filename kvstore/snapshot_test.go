@@ -1,6 +1,7 @@
 package kvstore_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -128,6 +129,7 @@ func (w *flipWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *flipWriter) Write(p []byte) (int, error) {
 	if w.at >= 0 && w.at < len(p) {
+		p = bytes.Clone(p)
 		p[w.at] ^= 0x10
 	}
 	w.at -= len(p)

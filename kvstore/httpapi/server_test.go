@@ -259,7 +259,7 @@ func TestMethods(t *testing.T) {
 	base, store := start(t, nil)
 	for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodOptions, "FROB"} {
 		got := do(t, method, base+api.PathKV+"key", nil)
-		wantError(t, got, http.StatusMethodNotAllowed, api.CodeBadRequest)
+		_ = wantError(t, got, http.StatusMethodNotAllowed, api.CodeBadRequest)
 		for _, allowed := range []string{"GET", "HEAD", "PUT", "DELETE"} {
 			if !strings.Contains(got.Header.Get("Allow"), allowed) {
 				t.Errorf("%s: Allow is %q", method, got.Header.Get("Allow"))
@@ -350,7 +350,7 @@ func exchange(t *testing.T, base, request string) answer {
 	if _, err := fmt.Sscanf(status, "HTTP/1.1 %d", &got.StatusCode); err != nil {
 		t.Fatalf("answered %q", raw)
 	}
-	for _, line := range strings.Split(rest, "\r\n") {
+	for line := range strings.SplitSeq(rest, "\r\n") {
 		name, value, _ := strings.Cut(line, ": ")
 		got.Header.Set(name, value)
 	}

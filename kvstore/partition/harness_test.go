@@ -295,15 +295,13 @@ func (s *story) pass(d time.Duration, off ...string) {
 }
 
 // propose appends data on a node that must take it.
-func (s *story) propose(name, data string) (p Position) {
+func (s *story) propose(name, data string) {
 	s.t.Helper()
 	s.do(name, func(r *Replica) {
-		var err error
-		if p, err = r.Propose([]byte(data)); err != nil {
+		if _, err := r.Propose([]byte(data)); err != nil {
 			s.t.Fatalf("%s refuses %q: %v", name, data, err)
 		}
 	})
-	return p
 }
 
 func (s *story) wantRole(name string, want Role) {
