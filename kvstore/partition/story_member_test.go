@@ -216,3 +216,32 @@ func TestLearnerIsProposedWhenItHasEverything(t *testing.T) {
 		t.Errorf("A has proposed %+v, want to add C", p)
 	}
 }
+
+// The control plane knows sooner than a time-out that a node has died; its
+// sessions are no change of the partition.
+func TestAbsentMembersAreSilentAtOnce(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	s.propose("A", "x")
+	s.settle("C")
+	s.view.Absent = storyMembers("C")
+	s.tell("A")
+	if s.node("A").r.Writable() {
+		t.Error("A takes writes that C cannot acknowledge")
+	}
+	s.pass(50*time.Millisecond, "C")
+	if p := s.node("A").proposals; len(p) != 1 || !slices.Equal(p[0].InSync, storyMembers("A", "B")) {
+		t.Fatalf("A has proposed %+v, want the set without C", p)
+	}
+	s.wantCommitted("A")
+	s.accept("A")
+	s.tell("A")
+	s.wantCommitted("A", "x")
+
+	s.view.Absent = nil
+	s.tell("A")
+	s.node("A").r.Reconnected(storyMember("C"))
+	s.pass(200 * time.Millisecond)
+	if p := s.node("A").proposals; !slices.Equal(p[len(p)-1].InSync, storyMembers("A", "B", "C")) {
+		t.Errorf("A has proposed %+v, want to add C again", p[len(p)-1])
+	}
+}
