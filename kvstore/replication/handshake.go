@@ -2,6 +2,7 @@ package replication
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func greet(ctx context.Context, conn net.Conn, addr, cluster string, from, to Pe
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		why, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-		return errors.Join(fmt.Errorf("%w: %s: %s", ErrRefused, resp.Status, why), resp.Body.Close())
+		return errors.Join(fmt.Errorf("%w: %s: %s", ErrRefused, resp.Status, bytes.TrimSpace(why)), resp.Body.Close())
 	}
 	return conn.SetDeadline(time.Time{})
 }

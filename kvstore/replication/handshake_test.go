@@ -76,6 +76,8 @@ func TestHandshakeIsRefusedWithTheReason(t *testing.T) {
 			}
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tc.reason) {
 				t.Errorf("dial: %v, want ErrRefused with %q", err, tc.reason)
+			} else if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the reason takes several lines: %q", err)
 			}
 		})
 	}
