@@ -143,6 +143,7 @@ func (w endWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w endWriter) Write(p []byte) (int, error) {
 	if len(p) == endMark {
+		p = bytes.Clone(p)
 		p[endMark-1] ^= 1
 	}
 	return w.ResponseWriter.Write(p)
