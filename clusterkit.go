@@ -6,14 +6,20 @@ package clusterkit
 
 import "github.com/skshohagmiah/clusterkit/clusterkit"
 
-// ClusterKit and the other types of the library.
+// The types of the library.
 type (
+	// ClusterKit is one node of a cluster.
 	ClusterKit = clusterkit.ClusterKit
-	Config     = clusterkit.Config
-	Map        = clusterkit.Map
-	Node       = clusterkit.Node
-	Options    = clusterkit.Options
-	Partition  = clusterkit.Partition
+	// Config is what the nodes of a cluster agree on.
+	Config = clusterkit.Config
+	// Map is an immutable picture of the cluster.
+	Map = clusterkit.Map
+	// Node is one member of the cluster.
+	Node = clusterkit.Node
+	// Options configure one node.
+	Options = clusterkit.Options
+	// Partition is a share of the keys, and the nodes that have it.
+	Partition = clusterkit.Partition
 )
 
 // The errors to hold against with [errors.Is].
