@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 )
 

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"pgregory.net/rapid"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
 )
 
 type modelPartition struct {
@@ -58,11 +60,10 @@ func differs(s *Store, model map[uint32]*modelPartition) string {
 }
 
 func TestStoreAgainstModel(t *testing.T) {
+	root, runs := t.TempDir(), 0
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "storage")
-		if err != nil {
-			t.Fatal(err)
-		}
+		runs++
+		dir := filepath.Join(root, fmt.Sprint(runs))
 		defer func() { _ = os.RemoveAll(dir) }()
 		opts := Options{Dir: dir, StoreID: "store"}
 		s, err := Open(opts)

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
