@@ -153,8 +153,8 @@ func (op *operation) receive(resp *http.Response) (*answer, error) {
 // form.
 func decodeError(body []byte) *api.Error {
 	var b api.ErrorBody
-	if json.Unmarshal(body, &b) != nil || b.Error == nil || b.Error.Code == "" {
-		return nil
+	if err := json.Unmarshal(body, &b); err == nil && b.Error != nil && b.Error.Code != "" {
+		return b.Error
 	}
-	return b.Error
+	return nil
 }
