@@ -48,7 +48,7 @@ func (c *testCluster) options(id string) Options {
 		RaftAddr: c.raft[id],
 		DataDir:  filepath.Join(c.dir, id),
 		Config:   &config,
-		Logger:   testLogger(c.t, id),
+		Logger:   testLogger(c.t),
 	}
 	if id == "node-1" {
 		o.Bootstrap = true
@@ -158,6 +158,14 @@ func (c *testCluster) settled(copies int) {
 	})
 }
 
+// stop fails the test of a node that does not stop.
+func stop(t *testing.T, ck *ClusterKit) {
+	t.Helper()
+	if err := ck.Stop(); err != nil {
+		t.Errorf("%s: stop: %v", ck.GetMyNodeID(), err)
+	}
+}
+
 // singlePrimaries looks at all nodes at once, until the returned function is
 // called, for two that are the primary of one partition at the same moment.
 func (c *testCluster) singlePrimaries() (stop func()) {
@@ -228,6 +236,6 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func testLogger(t *testing.T, node string) *slog.Logger {
+func testLogger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }

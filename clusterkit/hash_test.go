@@ -1,6 +1,7 @@
 package clusterkit
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -95,7 +96,7 @@ func BenchmarkGetPartition(b *testing.B) {
 
 func TestGetPartitionDoesNotAllocate(t *testing.T) {
 	ck := &ClusterKit{state: &fsm{}}
-	if _, err := ck.GetPartition("a"); err != ErrNotReady {
+	if _, err := ck.GetPartition("a"); !errors.Is(err, ErrNotReady) {
 		t.Errorf("before the first map: %v", err)
 	}
 	ck.state.current.Store(foundedMap(16, 3))

@@ -160,7 +160,7 @@ func TestHandlerBeforeTheCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ck.Stop()
+	defer stop(t, ck)
 	for path, want := range map[string]int{
 		"/health": 200, "/livez": 200, "/health/detailed": 200, "/metrics": 200, "/consensus/stats": 200,
 		"/readyz": 503, "/cluster": 503, "/partitions": 503, "/partitions/stats": 503, "/partitions/key?key=a": 503, "/consensus/leader": 503,
@@ -192,7 +192,7 @@ func TestExternalHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ck.Stop()
+	defer stop(t, ck)
 	server := httptest.NewUnstartedServer(ck.Handler())
 	_ = server.Listener.Close()
 	if server.Listener, err = listenOn("HTTPAddr", o.HTTPAddr); err != nil {

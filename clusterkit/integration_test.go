@@ -229,7 +229,7 @@ func TestRefusedJoins(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ck.Stop()
+			defer stop(t, ck)
 			if err := ck.Start(); err != nil {
 				t.Fatal(err)
 			}

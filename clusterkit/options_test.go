@@ -33,7 +33,7 @@ func TestAddresses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer ck.Stop()
+			defer stop(t, ck)
 			self := ck.Self()
 			if self.IP != tt.wantHTTP || self.RaftAddr != tt.wantRaft || self.Name != "n1" || self.Store != ck.StoreID() {
 				t.Errorf("advertises %+v, want %s and %s", self, tt.wantHTTP, tt.wantRaft)
@@ -211,7 +211,7 @@ func TestRegistryInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ck.Stop()
+	defer stop(t, ck)
 	o.DataDir = t.TempDir()
 	if _, err := NewClusterKit(o); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "Registerer") {
 		t.Errorf("got %v", err)

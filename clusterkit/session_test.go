@@ -231,7 +231,7 @@ func TestSessionHoldsItsLeaseOnlyWhileRenewed(t *testing.T) {
 		renew := f.renew
 		var silent atomic.Bool
 		silent.Store(true)
-		f.session.stop()
+		f.stop()
 		f.renew = func(ctx context.Context, req renewRequest) (renewResponse, error) {
 			if silent.Load() {
 				return renewResponse{}, ErrNoLeader
@@ -248,7 +248,7 @@ func TestSessionHoldsItsLeaseOnlyWhileRenewed(t *testing.T) {
 		if !f.holds() {
 			t.Error("did not get a lease again")
 		}
-		f.session.stop()
+		f.stop()
 		if f.holds() {
 			t.Error("holds a lease after the stop")
 		}
@@ -273,7 +273,7 @@ func TestLeaseWaitsForTheMap(t *testing.T) {
 		if !f.holds() {
 			t.Fatal("the lease does not count although the map shows its session")
 		}
-		f.session.stop()
+		f.stop()
 	})
 }
 
@@ -295,7 +295,7 @@ func TestEndedSessionIsFollowedByANewIncarnation(t *testing.T) {
 		if got := f.dir.identity().Incarnation; got != first+1 {
 			t.Errorf("incarnation %d is on disk", got)
 		}
-		f.session.stop()
+		f.stop()
 	})
 }
 
@@ -311,7 +311,7 @@ func TestSessionSurvivesALostCounter(t *testing.T) {
 		if got := f.incarnation.Load(); got != 42 || !f.holds() {
 			t.Errorf("incarnation %d, lease %v; want 42 and true", got, f.holds())
 		}
-		f.session.stop()
+		f.stop()
 	})
 }
 
@@ -331,7 +331,7 @@ func TestSessionGivesUpAnIDThatIsInUse(t *testing.T) {
 		if err := <-f.refused; !errors.Is(err, ErrJoinRefused) {
 			t.Errorf("got %v", err)
 		}
-		f.session.stop()
+		f.stop()
 	})
 }
 
