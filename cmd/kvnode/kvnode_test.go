@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,10 +25,7 @@ func (e environment) getenv(name string) string { return e[name] }
 
 // with returns e with some variables changed.
 func (e environment) with(pairs ...string) environment {
-	changed := environment{}
-	for name, value := range e {
-		changed[name] = value
-	}
+	changed := maps.Clone(e)
 	for i := 0; i < len(pairs); i += 2 {
 		changed[pairs[i]] = pairs[i+1]
 	}
