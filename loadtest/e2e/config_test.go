@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -42,10 +43,7 @@ func valid(t *testing.T) config {
 
 // with returns c with some variables changed; an empty value removes one.
 func (c config) with(pairs ...string) config {
-	changed := config{}
-	for k, v := range c {
-		changed[k] = v
-	}
+	changed := maps.Clone(c)
 	for i := 0; i < len(pairs); i += 2 {
 		changed[pairs[i]] = pairs[i+1]
 		if pairs[i+1] == "" {

@@ -23,7 +23,8 @@ func writers() workload.Config {
 // mustPass fails the test for a run in which anything was lost, and shows it.
 func mustPass(t *testing.T, r *workload.Result) {
 	t.Helper()
-	r.WriteTo(t.Output())
+	_, err := r.WriteTo(t.Output())
+	must(t, "report", err)
 	if r.Verdict() != workload.Passed {
 		t.Error("acknowledged writes were lost, or could not be read back")
 	}

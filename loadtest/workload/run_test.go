@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -96,9 +97,7 @@ func TestCorrectStorePasses(t *testing.T) {
 			}
 			kv.values[key] = value
 			if nth%25 == 0 {
-				for key, value := range late {
-					kv.values[key] = value
-				}
+				maps.Copy(kv.values, late)
 			}
 			return nil
 		},
