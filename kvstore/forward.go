@@ -46,6 +46,8 @@ func newForwarder() *forwarder {
 	}}
 }
 
+func (f *forwarder) close() { f.http.CloseIdleConnections() }
+
 func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -64,21 +66,17 @@ func (f *forwarder) write(ctx context.Context, addr string, o op.Op) (partition.
 // do sends one request, once. A write that may have reached the primary and
 // has no answer is of unknown outcome.
 func (f *forwarder) do(ctx context.Context, method, addr string, key, value []byte) (Value, error) {
-	var connected atomic.Bool
+	// The transport repeats a write only if it has written nothing of it: PUT
+	// and DELETE without an idempotency key are not replayable to net/http.
+	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GetConn:      func(string) { sent.Store(false) },
+		WroteHeaders: func() { sent.Store(true) },
 	})
-	// A body of a type that net/http does not know cannot be read again, so
-	// that the transport never sends a write twice.
-	var body io.Reader = http.NoBody
-	if len(value) > 0 {
-		body = struct{ io.Reader }{bytes.NewReader(value)}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+api.PathKV+url.PathEscape(string(key)), body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+api.PathKV+url.PathEscape(string(key)), bytes.NewReader(value))
 	if err != nil {
 		return Value{}, &retryable{err}
 	}
-	req.ContentLength = int64(len(value))
 	req.Header.Set(api.HeaderNoForward, "1")
 	resp, err := f.http.Do(req)
 	if err == nil {
@@ -91,7 +89,7 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 			return Value{}, answered(method, resp, body)
 		}
 	}
-	if method == http.MethodGet || !connected.Load() {
+	if method == http.MethodGet || !sent.Load() {
 		return Value{}, &retryable{err}
 	}
 	return Value{}, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)

@@ -42,6 +42,9 @@ type Router struct {
 // NewRouter returns the router of a node.
 func NewRouter(n *Node) *Router { return &Router{node: n, forward: newForwarder()} }
 
+// Close lets go of idle connections to other nodes. Requests must have ended.
+func (rt *Router) Close() { rt.forward.close() }
+
 // Get returns the value of a key, linearizably.
 func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
 	ctx, cancel := context.WithTimeout(ctx, routePatience)
@@ -109,20 +112,16 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 		return err
 	}
 	part, err := rt.node.cluster.PartitionIndex(req.Key)
+	if err != nil {
+		return api.Errorf(api.CodeUnavailable, "this node has not joined its cluster yet")
+	}
 	patience := time.NewTimer(routePatience)
 	defer patience.Stop()
 	for {
 		changed := rt.node.changed.next()
-		why := "this node has not joined the cluster yet"
-		if err != nil {
-			part, err = rt.node.cluster.PartitionIndex(req.Key)
-		}
-		if m := rt.node.cluster.Map(); err == nil && m != nil {
-			var failed error
-			why, failed = rt.attempt(m, part, req, do)
-			if !errors.Is(failed, errNotServing) {
-				return failed
-			}
+		why, err := rt.attempt(rt.node.cluster.Map(), part, req, do)
+		if !errors.Is(err, errNotServing) {
+			return err
 		}
 		select {
 		case <-changed:
@@ -146,7 +145,7 @@ func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (w
 	case primary.ID == rt.node.self.Node && r == nil:
 		return fmt.Sprintf("%s is being set up on its primary %s", p.ID, primary.ID), errNotServing
 	case primary.ID == rt.node.self.Node:
-		why = fmt.Sprintf("%s: the primary %s is not serving yet; %d of at least %d copies are in-sync", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync)
+		why = fmt.Sprintf("%s: the primary %s takes no requests now: it recovers, hands over or misses a replica; %d copies are in-sync, at least %d are needed", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync)
 		return why, do.here(r)
 	case req.NoForward:
 		return "", api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP)

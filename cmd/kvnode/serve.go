@@ -58,8 +58,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
 
+	router := kvstore.NewRouter(node)
+	defer router.Close()
 	server := &http.Server{
-		Handler:           routes(ck, node),
+		Handler:           routes(ck, node, router),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -109,11 +111,11 @@ func claimDataDir(dir string, returning bool) (string, error) {
 }
 
 // routes puts the two APIs and the traffic between nodes on one router.
-func routes(ck *clusterkit.ClusterKit, node *kvstore.Node) http.Handler {
+func routes(ck *clusterkit.ClusterKit, node *kvstore.Node, router *kvstore.Router) http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.Handle(replication.Path, node.Replication()).Methods(http.MethodPost)
 	r.HandleFunc(kvstore.SnapshotPath, node.ServeSnapshot).Methods(http.MethodGet)
-	httpapi.Register(r, kvstore.NewRouter(node))
+	httpapi.Register(r, router)
 	r.PathPrefix("/").Handler(ck.Handler())
 	return r
 }

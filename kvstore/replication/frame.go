@@ -27,6 +27,8 @@ const (
 	headerBytes  = 8
 	// maxFrameBytes bounds what a peer can make this node allocate.
 	maxFrameBytes = 64 << 20
+	// allocationStep is what is allocated for a body before any of it is there.
+	allocationStep = 2 << 20
 	// minEntryBytes and minMessageBytes bound how many a body can hold.
 	minEntryBytes = 2
 )
@@ -82,10 +84,8 @@ func readFrame(r io.Reader) ([]byte, error) {
 	if size == 0 || size > maxFrameBytes {
 		return nil, fmt.Errorf("%w: body of %d bytes, at most %d are allowed", ErrFrame, size, maxFrameBytes)
 	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(r, body); errors.Is(err, io.EOF) {
-		return nil, io.ErrUnexpectedEOF
-	} else if err != nil {
+	body, err := readBody(r, int(size))
+	if err != nil {
 		return nil, err
 	}
 	if sum := crc32.Checksum(body, castagnoli); sum != binary.LittleEndian.Uint32(header[4:]) {
@@ -95,6 +95,25 @@ func readFrame(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("%w: version %d, this node speaks %d", ErrFrame, body[0], frameVersion)
 	}
 	return body, nil
+}
+
+// readBody reads size bytes and allocates in steps, so that a header alone
+// costs no memory. A stream that ends here was cut.
+func readBody(r io.Reader, size int) ([]byte, error) {
+	body := make([]byte, min(size, allocationStep))
+	for read := 0; ; {
+		n, err := io.ReadFull(r, body[read:])
+		if errors.Is(err, io.EOF) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		if read += n; read == size {
+			return body, nil
+		}
+		body = append(body, make([]byte, min(size-read, len(body)))...)
+	}
 }
 
 // decodeFrame calls deliver for each message of a body. Entries point into
