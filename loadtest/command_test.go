@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -57,7 +56,9 @@ func TestRunExitCodes(t *testing.T) {
 	}
 	dead := l.Addr().String()
 	l.Close()
-	short := []string{"--duration", "100ms", "--clients", "2", "--keys", "10", "--timeout", "50ms", "--verify-timeout", "100ms"}
+	load := []string{"--duration", "300ms", "--clients", "2", "--keys", "10"}
+	alive := append(load[:len(load):len(load)], "--timeout", "20s", "--verify-timeout", "20s")
+	gone := append(load[:len(load):len(load)], "--timeout", "50ms", "--verify-timeout", "100ms")
 	for _, tc := range []struct {
 		name   string
 		args   []string
@@ -65,11 +66,11 @@ func TestRunExitCodes(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{"passed", append(short, "--endpoints", good), exitOK, "every acknowledged write is there", ""},
-		{"passed with a node down", append(short, "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
-		{"lost", append(short, "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
-		{"down", append(short, "--endpoints", dead), exitUnavailable, "UNDECIDED", "not available"},
-		{"endpoint", append(short, "--endpoints", "nonsense"), exitUsage, "", "host:port"},
+		{"passed", append(alive[:len(alive):len(alive)], "--endpoints", good), exitOK, "every acknowledged write is there", ""},
+		{"passed with a node down", append(alive[:len(alive):len(alive)], "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
+		{"lost", append(alive[:len(alive):len(alive)], "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
+		{"down", append(gone[:len(gone):len(gone)], "--endpoints", dead), exitUnavailable, "UNDECIDED", "not available"},
+		{"endpoint", append(alive[:len(alive):len(alive)], "--endpoints", "nonsense"), exitUsage, "", "host:port"},
 		{"clients", []string{"--clients", "0"}, exitUsage, "", "clients"},
 		{"timeout", []string{"--timeout", "-1s"}, exitUsage, "", "timeout"},
 		{"flag", []string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
@@ -89,9 +90,14 @@ func TestRunExitCodes(t *testing.T) {
 }
 
 func TestRunInterrupted(t *testing.T) {
-	addr := memoryNode(t, func(int) bool { return true })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	addr := memoryNode(t, func(nth int) bool {
+		if nth == 100 {
+			cancel()
+		}
+		return true
+	})
 	var stdout, stderr strings.Builder
 	if got := run(ctx, []string{"run", "--endpoints", addr, "--duration", "1h"}, &stdout, &stderr); got != exitInterrupted {
 		t.Errorf("exit code %d: %s", got, &stderr)
