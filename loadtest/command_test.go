@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,8 +58,8 @@ func TestRunExitCodes(t *testing.T) {
 	dead := l.Addr().String()
 	l.Close()
 	load := []string{"--duration", "300ms", "--clients", "2", "--keys", "10"}
-	alive := append(load[:len(load):len(load)], "--timeout", "20s", "--verify-timeout", "20s")
-	gone := append(load[:len(load):len(load)], "--timeout", "50ms", "--verify-timeout", "100ms")
+	alive := append(slices.Clip(load), "--timeout", "20s", "--verify-timeout", "20s")
+	gone := append(slices.Clip(load), "--timeout", "50ms", "--verify-timeout", "100ms")
 	for _, tc := range []struct {
 		name   string
 		args   []string
@@ -66,11 +67,11 @@ func TestRunExitCodes(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{"passed", append(alive[:len(alive):len(alive)], "--endpoints", good), exitOK, "every acknowledged write is there", ""},
-		{"passed with a node down", append(alive[:len(alive):len(alive)], "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
-		{"lost", append(alive[:len(alive):len(alive)], "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
-		{"down", append(gone[:len(gone):len(gone)], "--endpoints", dead), exitUnavailable, "UNDECIDED", "not available"},
-		{"endpoint", append(alive[:len(alive):len(alive)], "--endpoints", "nonsense"), exitUsage, "", "host:port"},
+		{"passed", append(slices.Clip(alive), "--endpoints", good), exitOK, "every acknowledged write is there", ""},
+		{"passed with a node down", append(slices.Clip(alive), "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
+		{"lost", append(slices.Clip(alive), "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
+		{"down", append(slices.Clip(gone), "--endpoints", dead), exitUnavailable, "UNDECIDED", "not available"},
+		{"endpoint", append(slices.Clip(alive), "--endpoints", "nonsense"), exitUsage, "", "host:port"},
 		{"clients", []string{"--clients", "0"}, exitUsage, "", "clients"},
 		{"timeout", []string{"--timeout", "-1s"}, exitUsage, "", "timeout"},
 		{"flag", []string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
