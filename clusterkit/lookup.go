@@ -68,9 +68,9 @@ func (ck *ClusterKit) GetNodes(partition *Partition) []Node {
 // of the newest map that it knows, and while its lease holds. At any moment it
 // is true on one node at most.
 func (ck *ClusterKit) IsPrimary(partition *Partition) bool {
-	_, p := ck.newest(partition)
+	m, p := ck.newest(partition)
 	return p != nil && p.Primary == ck.opts.NodeID && p.hasInSync(ck.opts.NodeID, ck.storeID) &&
-		!ck.handover.handedOver(p) && ck.HoldsLease()
+		!ck.handover.handedOver(p) && ck.mayAct(m)
 }
 
 // IsReplica reports whether this node has an in-sync copy of the partition and

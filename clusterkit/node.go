@@ -17,8 +17,11 @@ func (ck *ClusterKit) Watch(ctx context.Context) <-chan *Map { return ck.watch.w
 // HoldsLease reports whether this node may act in the roles that its newest
 // map gives it. It takes no lock and costs one reading of the clock. To serve
 // a read, take the value first and ask then.
-func (ck *ClusterKit) HoldsLease() bool {
-	return !ck.stopping.Load() && ck.fatalErr.Load() == nil && ck.session.holds()
+func (ck *ClusterKit) HoldsLease() bool { return ck.mayAct(ck.Map()) }
+
+// mayAct reports whether this node may act in the roles that this map gives it.
+func (ck *ClusterKit) mayAct(m *Map) bool {
+	return !ck.stopping.Load() && ck.fatalErr.Load() == nil && ck.session.holdsIn(m)
 }
 
 // Self returns this node under the incarnation of its present or next session.

@@ -45,16 +45,14 @@ type lease struct {
 // renewalsPerLease is how often a node renews in the course of one lease.
 const renewalsPerLease = 4
 
-// holds reports whether the lease counts. The map must show the session open:
-// it then includes the entry that opened it, and with it every change of this
-// node's roles that came before.
-func (s *session) holds() bool {
+// holdsIn reports whether this node may act in the roles that it has in the
+// map, nil for none. The map must show the session of the lease open: it then
+// includes the entry that opened it, and with it every change of this node's
+// roles that came before. The clock is read last, so that whatever the caller
+// has checked before was so while the lease held.
+func (s *session) holdsIn(m *Map) bool {
 	l := s.lease.Load()
-	if l == nil || s.clock.Now() >= l.until {
-		return false
-	}
-	m := s.state.Map()
-	return m != nil && l.session.openIn(m)
+	return m != nil && l != nil && l.session.openIn(m) && s.clock.Now() < l.until
 }
 
 // start runs the session until stop; refused is called when the cluster does

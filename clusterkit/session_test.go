@@ -210,6 +210,8 @@ func newSessionFixture(t *testing.T) *sessionFixture {
 	return f
 }
 
+func (f *sessionFixture) holds() bool { return f.holdsIn(f.state.Map()) }
+
 func (f *sessionFixture) start(t *testing.T) {
 	f.session.start(t.Context(), func(err error) { f.refused <- err })
 	synctest.Wait()
