@@ -19,6 +19,10 @@ const (
 	// with [CodeNotPrimary] rather than to forward. Nodes set it on what they
 	// forward, so that a request makes one hop at most.
 	HeaderNoForward = "Clusterkit-No-Forward"
+	// HeaderTimeout says in whole milliseconds how long the client will wait
+	// for the answer. The server stops waiting for a primary early enough to
+	// say so.
+	HeaderTimeout = "Clusterkit-Timeout"
 )
 
 // Limits, enforced before a body is read into memory.
