@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,9 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 		return Value{}, &retryable{err}
 	}
 	req.Header.Set(api.HeaderNoForward, "1")
+	if deadline, ok := ctx.Deadline(); ok {
+		req.Header.Set(api.HeaderTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+	}
 	resp, err := f.http.Do(req)
 	if err == nil {
 		body, readErr := io.ReadAll(io.LimitReader(resp.Body, api.MaxValueBytes+1))

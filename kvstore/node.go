@@ -57,6 +57,7 @@ type Node struct {
 
 	// changed is announced whenever a role or the map has changed.
 	changed  changes
+	underway underway
 	diskFull atomic.Bool
 	// session is the incarnation of the first session of this process that a
 	// map has shown; only reconcile uses it.

@@ -51,6 +51,7 @@ func (n *Node) reconcile(ctx context.Context) {
 // follow takes a map to the replicas, makes those that are new here and lets
 // go of those that have gone.
 func (n *Node) follow(m *clusterkit.Map) {
+	n.underway.follow(m)
 	if !n.present(m) {
 		return
 	}

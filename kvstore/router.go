@@ -54,7 +54,7 @@ func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
 			v, err = r.read(ctx, req.Key)
 			return err
 		},
-		there: func(addr string) error {
+		there: func(_ *clusterkit.Partition, addr string) error {
 			v, err = rt.forward.get(ctx, addr, req.Key)
 			return err
 		},
@@ -90,7 +90,12 @@ func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version part
 			version, err = r.write(commit, op.Append(nil, o))
 			return err
 		},
-		there: func(addr string) error {
+		there: func(p *clusterkit.Partition, addr string) error {
+			ctx, done := rt.node.underway.begin(ctx, p.Index, p.Epoch)
+			defer done()
+			if rt.node.cluster.Map().Partitions[p.Index].Epoch != p.Epoch {
+				return &retryable{errNotServing} // deposed before the request could be known
+			}
 			version, err = rt.forward.write(ctx, addr, o)
 			return err
 		},
@@ -102,7 +107,7 @@ func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version part
 // there.
 type route struct {
 	here  func(*replica) error
-	there func(addr string) error
+	there func(p *clusterkit.Partition, addr string) error
 }
 
 // route tries until the request was executed, failed for good, or may have
@@ -113,7 +118,7 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	}
 	part, err := rt.node.cluster.PartitionIndex(req.Key)
 	if err != nil {
-		return api.Errorf(api.CodeUnavailable, "this node has not joined its cluster yet")
+		return api.Errorf(api.CodeUnavailable, "this node has no cluster map yet: it has not joined, or too few nodes are up to agree on one")
 	}
 	patience := time.NewTimer(routePatience)
 	defer patience.Stop()
@@ -150,7 +155,7 @@ func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (w
 	case req.NoForward:
 		return "", api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP)
 	default:
-		err = do.there(primary.IP)
+		err = do.there(p, primary.IP)
 		if again := (*retryable)(nil); errors.As(err, &again) {
 			return fmt.Sprintf("%s: the primary %s does not take requests: %v", p.ID, primary.ID, again.cause), errNotServing
 		}

@@ -24,6 +24,9 @@ const (
 	// answerTimeout is how long a request may take altogether, the client's
 	// slowness in taking the answer included.
 	answerTimeout = 30 * time.Second
+	// answerMargin is how long before the end of a client's patience it is
+	// answered, at most.
+	answerMargin = 200 * time.Millisecond
 	// maxDrained is how much of a body that is too large is read and thrown
 	// away before the connection is closed on it.
 	maxDrained = 8 << 20
@@ -41,7 +44,7 @@ type Store interface {
 func Register(r *mux.Router, store Store) {
 	s := server{store}
 	kv := r.PathPrefix(api.PathKV).Subrouter()
-	kv.Use(limitTime)
+	kv.Use(limitTime, heedClient)
 	kv.Methods(http.MethodGet, http.MethodHead).HandlerFunc(s.get)
 	kv.Methods(http.MethodPut).HandlerFunc(s.put)
 	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
@@ -60,6 +63,28 @@ func limitTime(next http.Handler) http.Handler {
 			return // the connection has gone
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// heedClient gives up on a request before the client does, so that it learns
+// what happened: without that, an end of its patience reads as an unknown
+// outcome.
+func heedClient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		value := r.Header.Get(api.HeaderTimeout)
+		if value == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ms, err := strconv.ParseInt(value, 10, 32)
+		if err != nil || ms <= 0 {
+			fail(w, api.Errorf(api.CodeBadRequest, "header %s: %q is not a positive number of milliseconds", api.HeaderTimeout, value))
+			return
+		}
+		patience := time.Duration(ms) * time.Millisecond
+		ctx, cancel := context.WithTimeout(r.Context(), patience-min(patience/8, answerMargin))
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
