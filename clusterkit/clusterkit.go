@@ -136,6 +136,7 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 	ck.controller = &controller{
 		state: ck.state, proposer: ck.proposer, clock: clock, log: ck.log, watch: ck.watch,
 		managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
+		founding: dir.founding,
 	}
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
 	ck.handler = ck.routes()
@@ -256,7 +257,6 @@ func (ck *ClusterKit) foundOrJoin(r *raft.Raft) (founded bool, err error) {
 		}
 		id = ck.dir.identity()
 	}
-	ck.controller.founding = bootstrapCommand{ClusterUUID: id.ClusterUUID, Config: *id.Config}
 	self := raft.Server{ID: raft.ServerID(ck.serverID()), Address: raft.ServerAddress(ck.book.self)}
 	if err := r.BootstrapCluster(raft.Configuration{Servers: []raft.Server{self}}).Error(); err != nil {
 		return false, fmt.Errorf("bootstrap: %w", err)

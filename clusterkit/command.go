@@ -105,8 +105,11 @@ type bootstrapCommand struct {
 func (bootstrapCommand) kind() commandKind { return kindBootstrap }
 
 func (c bootstrapCommand) apply(m *Map, _ uint64) (*Map, result) {
-	if m != nil {
+	switch {
+	case m != nil:
 		return m, result{}
+	case c.ClusterUUID == "" || c.Config.PartitionCount < 1:
+		return nil, refuse(codeRefused, "a cluster is founded with a UUID and partitions, not with %q and %d", c.ClusterUUID, c.Config.PartitionCount)
 	}
 	m = &Map{Version: 1, ClusterUUID: c.ClusterUUID, Config: c.Config, Nodes: []Node{}, Partitions: make([]Partition, c.Config.PartitionCount)}
 	for i := range m.Partitions {

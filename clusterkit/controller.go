@@ -27,8 +27,9 @@ type controller struct {
 
 	managed            bool
 	reReplicationDelay time.Duration
-	// founding is proposed by a leader that finds no cluster.
-	founding bootstrapCommand
+	// founding returns what a leader that finds no cluster proposes, zero if
+	// this node has not founded one.
+	founding func() bootstrapCommand
 
 	// keeper is nil while this node does not lead.
 	keeper atomic.Pointer[keeper]
@@ -95,7 +96,11 @@ func (c *controller) leadOnce(ctx context.Context) error {
 		return errors.New("the leadership changed meanwhile")
 	}
 	if c.state.Map() == nil {
-		if _, err := c.proposer.apply(ctx, c.founding); err != nil {
+		founding := c.founding()
+		if founding.ClusterUUID == "" {
+			return fmt.Errorf("%w: there is none in the Raft log, and this node has not founded it: restore the data directory of the node that has", ErrNoCluster)
+		}
+		if _, err := c.proposer.apply(ctx, founding); err != nil {
 			return fmt.Errorf("found the cluster: %w", err)
 		}
 	}
