@@ -16,7 +16,8 @@ import (
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 )
 
-// Exit codes.
+// Exit codes: exitUsage is for what only the operator can mend, a setting or
+// the directory it names.
 const (
 	exitOK    = 0
 	exitError = 1
@@ -39,8 +40,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "kvnode: %s\n", inSettingNames(err))
-	if errors.As(err, new(usageError)) || errors.Is(err, clusterkit.ErrOptions) || errors.Is(err, clusterkit.ErrNoCluster) {
+	if errors.As(err, new(usageError)) {
 		return exitUsage
+	}
+	for _, wrong := range []error{clusterkit.ErrOptions, clusterkit.ErrNoCluster, clusterkit.ErrDataDir, clusterkit.ErrJoinRefused} {
+		if errors.Is(err, wrong) {
+			return exitUsage
+		}
 	}
 	return exitError
 }

@@ -161,7 +161,7 @@ func TestPortInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	t.Run("HTTP_ADDR", func(t *testing.T) {
-		wantRefusal(t, valid(t).with("HTTP_ADDR", taken.Addr().String()), nil, exitError, "HTTP_ADDR", taken.Addr().String(), "choose another port")
+		wantRefusal(t, valid(t).with("HTTP_ADDR", taken.Addr().String()), nil, exitUsage, "HTTP_ADDR", taken.Addr().String(), "choose another port")
 	})
 	t.Run("RAFT_ADDR", func(t *testing.T) {
 		wantRefusal(t, valid(t).with("RAFT_ADDR", taken.Addr().String()), nil, exitUsage, "RAFT_ADDR", taken.Addr().String(), "free port")
@@ -178,7 +178,7 @@ func start(t *testing.T, env environment) (stop func() int) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.After(time.Minute)
-	for !strings.Contains(stderr.String(), "node is up") {
+	for !strings.Contains(stderr.String(), "node is listening") {
 		select {
 		case <-ticker.C:
 		case got := <-code:
@@ -206,12 +206,12 @@ func TestLifeOfANode(t *testing.T) {
 	if code := run(t.Context(), []string{"healthcheck"}, env.getenv, &stdout, &stderr); code != exitOK {
 		t.Errorf("healthcheck: exit code %d: %s", code, stderr.String())
 	}
-	wantRefusal(t, env.with("HTTP_ADDR", freeAddr(t), "RAFT_ADDR", freeAddr(t)), nil, exitError, "DATA_DIR", "in use")
+	wantRefusal(t, env.with("HTTP_ADDR", freeAddr(t), "RAFT_ADDR", freeAddr(t)), nil, exitUsage, "DATA_DIR", "in use")
 	if code := stop(); code != exitOK {
 		t.Errorf("stopped with exit code %d", code)
 	}
 
-	wantRefusal(t, env.with("NODE_ID", "node-2"), nil, exitError, "NODE_ID", "node-1", "node-2")
+	wantRefusal(t, env.with("NODE_ID", "node-2"), nil, exitUsage, "NODE_ID", "node-1", "node-2")
 	wantRefusal(t, env.with("PARTITION_COUNT", "3"), nil, exitUsage, "PARTITION_COUNT", "2", "3")
 	wantRefusal(t, env.with("CLUSTER_NAME", "other"), nil, exitUsage, "CLUSTER_NAME", "other")
 
@@ -226,7 +226,7 @@ func TestLifeOfANode(t *testing.T) {
 	if err := os.RemoveAll(kv); err != nil {
 		t.Fatal(err)
 	}
-	wantRefusal(t, env, nil, exitError, "DATA_DIR", `lost its "kv"`, "remove the whole directory")
+	wantRefusal(t, env, nil, exitUsage, "DATA_DIR", `lost its "kv"`, "remove the whole directory")
 	if _, err := os.Stat(kv); err == nil {
 		t.Error("the refused node has begun a new data directory")
 	}
@@ -239,7 +239,7 @@ func TestUnusableDataDirectory(t *testing.T) {
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantRefusal(t, valid(t).with("DATA_DIR", file), nil, exitError, "DATA_DIR", file)
+	wantRefusal(t, valid(t).with("DATA_DIR", file), nil, exitUsage, "DATA_DIR", file)
 	if b, err := os.ReadFile(file); err != nil || string(b) != "mine" {
 		t.Errorf("the file holds %q, %v", b, err)
 	}

@@ -35,6 +35,15 @@ const (
 
 // serve runs the node until the context ends or it cannot go on.
 func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
+	if err := cfg.options(log).Validate(); err != nil {
+		return err
+	}
+	// Before anything is written: the port is what is most often wrong.
+	listener, err := net.Listen("tcp", cfg.HTTPAddr)
+	if err != nil {
+		return usageError{fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)}
+	}
+	defer listener.Close()
 	ck, err := clusterkit.NewClusterKit(cfg.options(log))
 	if err != nil {
 		return err
@@ -48,13 +57,9 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", cfg.HTTPAddr)
-	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)
-	}
 	node, err := kvstore.Open(kvstore.Options{Dir: kvDir, Cluster: ck, Logger: log})
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
 
@@ -82,7 +87,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err := ck.Start(); err != nil {
 		return err
 	}
-	log.Info("node is up", "node", cfg.NodeID, "http", cfg.HTTPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
+	log.Info("node is listening", "node", cfg.NodeID, "http", cfg.HTTPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
@@ -102,7 +107,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 func claimDataDir(dir string, returning bool) (string, error) {
 	kv := filepath.Join(dir, "kv")
 	if _, err := os.Stat(kv); returning && errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("DATA_DIR: %q is that of a node, but has lost its %q: restore that, or remove the whole directory to rejoin with an empty disk", dir, "kv")
+		return "", usageError{fmt.Errorf("DATA_DIR: %q is that of a node, but has lost its %q: restore that, or remove the whole directory to rejoin with an empty disk", dir, "kv")}
 	}
 	if err := os.MkdirAll(kv, 0o700); err != nil {
 		return "", fmt.Errorf("DATA_DIR: %w; name another directory or give this user access", err)
