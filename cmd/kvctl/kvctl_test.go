@@ -19,8 +19,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// serve returns the address of a node that is live and else does what h does.
 func serve(t *testing.T, h http.HandlerFunc) (addr string) {
-	srv := httptest.NewServer(h)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/livez" {
+			h(w, r)
+		}
+	}))
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String()
 }

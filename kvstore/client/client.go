@@ -50,7 +50,9 @@ type Config struct {
 	DialTimeout time.Duration
 	// ReadTimeout bounds one attempt of a read, so that a node that hangs does
 	// not use up Timeout. Writes have no such bound: giving up on one that
-	// was sent would only make its outcome unknown. Default 3 s.
+	// was sent would only make its outcome unknown; a node that has not
+	// answered lately is asked whether it does before it is sent a write.
+	// Default 3 s.
 	ReadTimeout time.Duration
 	// Logger is told of each retry, at debug level. Default: silent.
 	Logger *slog.Logger
@@ -100,7 +102,7 @@ func (c Config) validate() error {
 type Client struct {
 	timeout   time.Duration
 	endpoints *endpoints
-	transport *http.Transport
+	transport *transport
 	reads     retrier
 	writes    retrier
 }
@@ -112,11 +114,8 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("client config: %w", err)
 	}
-	c := &Client{
-		timeout:   cfg.Timeout,
-		endpoints: newEndpoints(cfg.Endpoints),
-		transport: newTransport(cfg.DialTimeout),
-	}
+	ring := newEndpoints(cfg.Endpoints)
+	c := &Client{timeout: cfg.Timeout, endpoints: ring, transport: newTransport(cfg.DialTimeout, ring)}
 	c.reads = newRetrier(c.transport, cfg.ReadTimeout, c.endpoints, cfg.Logger)
 	c.writes = newRetrier(c.transport, 0, c.endpoints, cfg.Logger)
 	return c, nil
@@ -124,22 +123,6 @@ func New(cfg Config) (*Client, error) {
 
 // Close closes the idle connections. Operations in flight are not disturbed.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
-
-// newTransport returns the one transport that writes may pass through: the
-// proof that a request was not sent rests on its connection hooks, and that
-// it is sent once rests on HTTP/1 without proxy. This is why [Config] takes
-// no http.Client.
-func newTransport(dialTimeout time.Duration) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		Protocols:           protocols,
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: idleConns,
-		IdleConnTimeout:     idleConnTimeout,
-	}
-}
 
 // Value is what is stored under a key.
 type Value struct {

@@ -39,11 +39,13 @@ func newClientWith(t *testing.T, cfg Config) *Client {
 	return c
 }
 
-// fakeNode answers with what serve writes and counts the requests.
+// fakeNode is live, answers with what serve writes and counts the requests.
 func fakeNode(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, nth int64)) (addr string, requests *atomic.Int64) {
 	requests = new(atomic.Int64)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serve(w, r, requests.Add(1))
+		if r.URL.Path != pathLive {
+			serve(w, r, requests.Add(1))
+		}
 	}))
 	t.Cleanup(srv.Close)
 	return srv.Listener.Addr().String(), requests
@@ -289,8 +291,8 @@ func TestReadRetriesWhateverIsTransient(t *testing.T) {
 	}
 }
 
-// cuttingNode executes each write, but closes the connection instead of
-// answering from the nth request of a connection on. A connection that has
+// cuttingNode is live and executes each write, but closes the connection
+// instead of answering from the nth write of a connection on. A connection that has
 // been used before is what net/http by itself repeats requests on.
 func cuttingNode(t *testing.T, nth int) (addr string, executed *atomic.Int64) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -309,6 +311,11 @@ func cuttingNode(t *testing.T, nth int) (addr string, executed *atomic.Int64) {
 			}
 			if _, err := io.Copy(io.Discard, req.Body); err != nil {
 				return
+			}
+			if req.URL.Path == pathLive {
+				io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+				i--
+				continue
 			}
 			executed.Add(1)
 			if i >= nth {

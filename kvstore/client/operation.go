@@ -83,10 +83,14 @@ func (op *operation) result(ctx context.Context) (*answer, error) {
 		return nil, fmt.Errorf("%w: %w", api.ErrOutcomeUnknown, op.cause)
 	default:
 		reason := api.Errorf(api.CodeUnavailable, "not executed, no node could serve it in time")
-		if err := ctx.Err(); err != nil && !errors.Is(op.cause, err) {
-			return nil, fmt.Errorf("%w (%w): %w", reason, err, op.cause)
+		err := ctx.Err()
+		if err == nil {
+			err = context.DeadlineExceeded // it is too near for another attempt
 		}
-		return nil, fmt.Errorf("%w: %w", reason, op.cause)
+		if errors.Is(op.cause, err) {
+			return nil, fmt.Errorf("%w: %w", reason, op.cause)
+		}
+		return nil, fmt.Errorf("%w (%w): %w", reason, err, op.cause)
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -15,7 +16,14 @@ import (
 const (
 	minBackoff = 10 * time.Millisecond
 	maxBackoff = 250 * time.Millisecond
+
+	// minWriteTime is what must be left of a write for another attempt. One
+	// that is sent and not answered in time would make a certain outcome
+	// unknown.
+	minWriteTime = 50 * time.Millisecond
 )
+
+var errNoTimeLeft = errors.New("no time is left for another attempt")
 
 // retrier repeats a request, rotating over the endpoints, for as long as the
 // verdict on it is again and its context lives.
@@ -47,6 +55,9 @@ func newRetrier(transport http.RoundTripper, perAttempt time.Duration, ring *end
 		},
 		PrepareRetry: func(req *http.Request) error {
 			op := operationOf(req.Context())
+			if deadline, ok := req.Context().Deadline(); ok && op.write && time.Until(deadline) < minWriteTime {
+				return errNoTimeLeft
+			}
 			logger.Debug("retrying", "method", req.Method, "endpoint", op.addr, "cause", op.cause)
 			op.place, op.addr = ring.pick()
 			op.sent.Store(false)
