@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 )
 
@@ -32,6 +31,7 @@ type ClusterKit struct {
 	handover   *handover
 	session    *session
 	controller *controller
+	founder    *founder
 	proposer   *proposer
 	book       *addressBook
 	metrics    metrics
@@ -139,6 +139,14 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 		founding: dir.founding,
 	}
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
+	ck.founder = &founder{id: ck.serverID(), log: ck.log}
+	switch {
+	case ck.returning || !opts.Bootstrap:
+	case len(ck.joiner().addrs) == 0:
+		ck.founder.state = founds
+	default:
+		ck.founder.state = mayFound
+	}
 	ck.handler = ck.routes()
 	return ck
 }
@@ -158,8 +166,9 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 
 // Start listens, starts the node and returns when its own services run. On the
 // node that bootstraps a cluster it also waits for the first assignment. A
-// node that joins goes on trying in the background: see [ClusterKit.Ready] and
-// [ClusterKit.Done]. After an error the node is stopped.
+// node that joins, or cannot tell yet whether there is a cluster to join, goes
+// on trying in the background: see [ClusterKit.Ready] and [ClusterKit.Done].
+// After an error the node is stopped.
 func (ck *ClusterKit) Start() error {
 	founded, err := ck.start()
 	if err == nil && founded {
@@ -210,13 +219,15 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.proposer.raft, ck.proposer.client = r, ck.net.client
 	ck.controller.raft = r
 	ck.book.raft.Store(r)
+	// Others that decide whether to found a cluster ask this node meanwhile.
+	ck.net.serve(ck)
 	if empty {
-		if founded, err = ck.foundOrJoin(r); err != nil {
+		if founded, err = ck.foundOrJoin(); err != nil {
 			return false, err
 		}
 	}
-	ck.net.serve(ck)
-	ck.wg.Go(func() { ck.controller.run(ck.ctx, notify) })
+	ck.wg.Go(func() { ck.controller.run(ck.inCluster, notify) })
+	ck.wg.Go(func() { ck.resign(r) })
 	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)
@@ -226,43 +237,6 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 		ck.wg.Go(ck.join)
 	}
 	return founded, nil
-}
-
-// foundOrJoin decides what a node without a Raft log does, and founds the
-// cluster if that is it.
-func (ck *ClusterKit) foundOrJoin(r *raft.Raft) (founded bool, err error) {
-	id := ck.dir.identity()
-	if id.Incarnation > 0 {
-		return false, dataDirError("%q has lost its Raft log, and with it this node's votes: restore it, or start with an empty directory", ck.opts.DataDir)
-	}
-	if !id.Founder {
-		if !ck.opts.Bootstrap || id.ClusterUUID != "" {
-			return false, nil
-		}
-		resp, err := ck.joiner().attempt(ck.ctx)
-		if err == nil {
-			return false, ck.adopt(resp)
-		}
-		if errors.Is(err, ErrJoinRefused) || errors.Is(err, errNodeIDInUse) {
-			return false, err
-		}
-		config, err := ck.opts.wanted.withDefaults()
-		if err != nil {
-			return false, err
-		}
-		if err := ck.dir.update(func(id *identity) {
-			id.Founder, id.ClusterUUID, id.Config = true, uuid.NewString(), &config
-		}); err != nil {
-			return false, err
-		}
-		id = ck.dir.identity()
-	}
-	self := raft.Server{ID: raft.ServerID(ck.serverID()), Address: raft.ServerAddress(ck.book.self)}
-	if err := r.BootstrapCluster(raft.Configuration{Servers: []raft.Server{self}}).Error(); err != nil {
-		return false, fmt.Errorf("bootstrap: %w", err)
-	}
-	ck.log.Info("cluster founded", "name", id.Config.ClusterName, "cluster", id.ClusterUUID)
-	return true, nil
 }
 
 // awaitAssignment waits for the first assignment of every partition.
@@ -351,11 +325,29 @@ func (ck *ClusterKit) teardown(ctx context.Context) error {
 	return ck.stopErr
 }
 
-// fail makes this node useless for good, and says so through Done.
+// fail makes this node useless for good, and says so through Done. It does not
+// block: the state machine calls it.
 func (ck *ClusterKit) fail(err error) {
 	ck.log.Error("this node cannot be part of the cluster", "error", err)
 	ck.end(err)
 	ck.leave()
+}
+
+// resign waits until this node is out of the cluster. If it failed, it must not
+// lead the others, nor be elected again, for as long as it is not stopped.
+func (ck *ClusterKit) resign(r *raft.Raft) {
+	<-ck.inCluster.Done()
+	if ck.ctx.Err() != nil {
+		return
+	}
+	if r.State() == raft.Leader {
+		if err := r.LeadershipTransfer().Error(); err != nil {
+			ck.log.Debug("leadership not handed over", "error", err)
+		}
+	}
+	if err := r.Shutdown().Error(); err != nil {
+		ck.log.Warn("Raft not shut down in order", "error", err)
+	}
 }
 
 func (ck *ClusterKit) end(err error) {

@@ -2,6 +2,7 @@ package clusterkit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -57,8 +58,13 @@ type snapshotState struct {
 
 const snapshotFormat = 1
 
-// Snapshot captures the immutable map; it is encoded while Raft goes on.
+// Snapshot captures the immutable map; it is encoded while Raft goes on. A
+// state machine that stands still has none: Raft would take it to include the
+// entries that came after.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.broken {
+		return nil, errors.New("snapshot: the state machine of this node has stopped")
+	}
 	return snapshotState{Format: snapshotFormat, Map: f.current.Load()}, nil
 }
 

@@ -355,18 +355,38 @@ func TestInterruptedFoundingIsFinished(t *testing.T) {
 // TestAFailedNodeStepsAside lets the state machine of a node stop: the node
 // must give its lease back, and others take over.
 func TestAFailedNodeStepsAside(t *testing.T) {
-	c := startThree(t, managed)
-	failed := three[0]
-	if c.leader() == failed {
-		failed = three[1]
+	for _, tt := range []struct {
+		name   string
+		leader bool
+	}{{"a follower", false}, {"the Raft leader", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := startThree(t, managed)
+			failed := c.leader()
+			if !tt.leader {
+				failed = map[string]string{"node-1": "node-2", "node-2": "node-3", "node-3": "node-1"}[failed]
+			}
+			ck := c.nodes[failed]
+			ck.fail(errors.New("an entry that cannot be understood"))
+			if ck.HoldsLease() || ck.Err() == nil {
+				t.Error("a failed node holds its lease")
+			}
+			delete(c.nodes, failed)
+			c.servedWithout(failed)
+			if leader := c.leader(); leader == failed {
+				t.Errorf("%s leads although it failed", leader)
+			}
+			c.eventually("end of Raft on the failed node", func() bool {
+				return ck.book.raft.Load().State() == raft.Shutdown && ck.controller.keeper.Load() == nil
+			})
+			c.eventually("refusal of Raft's connections to the failed node", func() bool {
+				conn, err := c.nodes[c.leader()].net.streams.dial(t.Context(), ck.net.peerAddr(), streamRaft)
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err != nil && strings.Contains(err.Error(), "has stopped")
+			})
+		})
 	}
-	ck := c.nodes[failed]
-	ck.fail(errors.New("an entry that cannot be understood"))
-	if ck.HoldsLease() || ck.Err() == nil {
-		t.Error("a failed node holds its lease")
-	}
-	delete(c.nodes, failed)
-	c.servedWithout(failed)
 }
 
 func TestALostRaftLogIsNotStartedAnew(t *testing.T) {

@@ -124,8 +124,7 @@ type streams struct {
 func newStreams(listener net.Listener, self, advertised string, cluster func() string) *streams {
 	s := &streams{listener: listener, self: self, advertised: advertised, cluster: cluster, conns: make(map[*trackedConn]struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.raft = &acceptQueue{streams: s, conns: make(chan net.Conn)}
-	s.control = &acceptQueue{streams: s, conns: make(chan net.Conn)}
+	s.raft, s.control = newAcceptQueue(s), newAcceptQueue(s)
 	s.wg.Go(s.accept)
 	return s
 }
@@ -156,6 +155,13 @@ func (s *streams) greet(conn net.Conn) {
 	if err == nil {
 		err = s.check(g)
 	}
+	queue := s.raft
+	if g.kind == streamControl {
+		queue = s.control
+	}
+	if err == nil && queue.ctx.Err() != nil {
+		err = fmt.Errorf("%s has stopped", s.self)
+	}
 	if err != nil {
 		reason := err.Error()
 		reason = reason[:min(len(reason), 255)]
@@ -168,13 +174,9 @@ func (s *streams) greet(conn net.Conn) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	queue := s.raft
-	if g.kind == streamControl {
-		queue = s.control
-	}
 	select {
 	case queue.conns <- conn:
-	case <-s.ctx.Done():
+	case <-queue.ctx.Done():
 		_ = conn.Close()
 	}
 }
@@ -280,23 +282,36 @@ func (c *trackedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// acceptQueue is the listener of one kind of stream. Closing it is left to the
-// streams.
+// acceptQueue is the listener of one kind of stream.
 type acceptQueue struct {
 	streams *streams
 	conns   chan net.Conn
+	// ctx ends when the queue is closed, at the latest with the streams.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newAcceptQueue(s *streams) *acceptQueue {
+	q := &acceptQueue{streams: s, conns: make(chan net.Conn)}
+	q.ctx, q.cancel = context.WithCancel(s.ctx)
+	return q
 }
 
 func (q *acceptQueue) Accept() (net.Conn, error) {
 	select {
 	case conn := <-q.conns:
 		return conn, nil
-	case <-q.streams.ctx.Done():
+	case <-q.ctx.Done():
 		return nil, net.ErrClosed
 	}
 }
 
-func (q *acceptQueue) Close() error { return nil }
+// Close refuses further connections of this kind. The streams close those that
+// there are.
+func (q *acceptQueue) Close() error {
+	q.cancel()
+	return nil
+}
 
 // Addr is the advertised address, which is how Raft names this node.
 func (q *acceptQueue) Addr() net.Addr {
