@@ -197,6 +197,25 @@ func TestDeadlineAfterCertainFailuresOnly(t *testing.T) {
 	}
 }
 
+// What a node answered says more than that another one is down.
+func TestMostTellingCauseIsReported(t *testing.T) {
+	busy, _ := fakeNode(t, func(w http.ResponseWriter, _ *http.Request, _ int64) { fail(w, api.CodeUnavailable) })
+	for name, endpoints := range map[string][]string{
+		"answer first":       {busy, deadAddr(t), frozenAddr(t)},
+		"answer last":        {frozenAddr(t), deadAddr(t), busy},
+		"answer in between":  {deadAddr(t), busy, frozenAddr(t)},
+		"answer again, then": {busy, deadAddr(t)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClientWith(t, Config{Endpoints: endpoints, Timeout: 300 * time.Millisecond})
+			err := c.Delete(t.Context(), "k")
+			if !errors.Is(err, api.ErrUnavailable) || !strings.Contains(err.Error(), "the fake says unavailable") {
+				t.Errorf("Delete: %v", err)
+			}
+		})
+	}
+}
+
 func TestCancelledBeforeSending(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

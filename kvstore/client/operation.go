@@ -34,9 +34,19 @@ type operation struct {
 
 	verdict verdict
 	answer  *answer
-	// cause is the last failure that says more than that time is up.
+	// cause is the last of the failures that say the most.
 	cause error
+	says  weight
 }
+
+// weight orders failures by how much they say about the cluster.
+type weight int
+
+const (
+	timeUp weight = iota
+	noAnswer
+	answered
+)
 
 type operationKey struct{}
 
@@ -113,9 +123,25 @@ func (op *operation) settle(resp *http.Response, err error) {
 	a.sent, a.err = op.sent.Load(), err
 	op.answer = a.answer
 	op.verdict, err = a.judge()
-	if err == nil || op.cause != nil && op.verdict == again && isContextError(err) {
+	if err != nil {
+		op.blame(a, err)
+	}
+}
+
+// blame makes err the cause of the operation's failure, unless the operation
+// goes on and an earlier failure said more.
+func (op *operation) blame(a attempt, err error) {
+	says := noAnswer
+	switch {
+	case a.answer != nil:
+		says = answered
+	case isContextError(err):
+		says = timeUp
+	}
+	if op.verdict == again && op.cause != nil && says < op.says {
 		return
 	}
+	op.says = says
 	if op.verdict == refused && a.answer.apiErr != nil {
 		op.cause = err
 		return

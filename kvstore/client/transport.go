@@ -6,7 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
 )
 
 const (
@@ -57,13 +60,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		t.ring.answered(place)
 	}
-	resp, err := t.http.RoundTrip(req)
+	resp, err := t.http.RoundTrip(withTimeLeft(req))
 	if err != nil {
 		t.ring.silent(place)
 		return nil, err
 	}
 	t.ring.answered(place)
 	return resp, nil
+}
+
+// withTimeLeft returns req with a header that says how long it will wait.
+func withTimeLeft(req *http.Request) *http.Request {
+	deadline, ok := req.Context().Deadline()
+	if !ok {
+		return req
+	}
+	timed := *req
+	timed.Header = req.Header.Clone()
+	timed.Header.Set(api.HeaderTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+	return &timed
 }
 
 // probe returns nil if the node answers, whatever it says. The connection is

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,4 +123,41 @@ func TestAnswersAreForgotten(t *testing.T) {
 		e.silent(4)
 		wants("a fell silent", false, false)
 	})
+}
+
+// Every attempt says how long the client will wait for it.
+func TestNodesAreToldTheTimeLeft(t *testing.T) {
+	told := make(chan string, 1)
+	addr, _ := fakeNode(t, func(w http.ResponseWriter, r *http.Request, nth int64) {
+		told <- r.Header.Get(api.HeaderTimeout)
+		if nth%2 == 1 {
+			fail(w, api.CodeUnavailable)
+			return
+		}
+		w.Header().Set(api.HeaderVersion, "1.1")
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	c := newClientWith(t, Config{Endpoints: []string{addr}, Timeout: time.Minute, ReadTimeout: 30 * time.Second})
+	for name, tc := range map[string]struct {
+		do    func() error
+		bound int64
+	}{
+		"get":    {func() error { _, err := c.Get(t.Context(), "k"); return err }, 30_000},
+		"set":    {func() error { _, err := c.Set(t.Context(), "k", nil); return err }, 60_000},
+		"delete": {func() error { return c.Delete(t.Context(), "k") }, 60_000},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- tc.do() }()
+		for range 2 {
+			header := <-told
+			if ms, err := strconv.ParseInt(header, 10, 64); err != nil || ms < tc.bound/2 || ms > tc.bound {
+				t.Errorf("%s: told %q, want a little less than %d", name, header, tc.bound)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
