@@ -67,10 +67,13 @@ func (a *applier) between(r *replica, f func()) {
 
 // overloaded reports whether new writes, and entries from a primary, should
 // wait.
-func (a *applier) overloaded() bool {
+func (a *applier) overloaded() bool { return a.size() > maxBacklog }
+
+// size returns how many bytes are committed and not yet stored.
+func (a *applier) size() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.backlog > maxBacklog
+	return a.backlog
 }
 
 // run applies until the context ends. What is left then is in the log.

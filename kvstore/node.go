@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
@@ -27,6 +29,9 @@ type Options struct {
 	Cluster Cluster
 	// Logger defaults to slog.Default.
 	Logger *slog.Logger
+	// Registerer receives the metrics, their names beginning with "kvstore_".
+	// Default: a registry of this node's own.
+	Registerer prometheus.Registerer
 }
 
 // ErrLogMissing is returned by [Open] when there is data but not the log
@@ -45,6 +50,7 @@ type Node struct {
 	storage   *storage.Store
 	commitLog *commitLog
 	applier   *applier
+	metrics   *metrics
 	peers     *peers
 	proposals *proposals
 	fetches   *fetches
@@ -79,6 +85,9 @@ func Open(opts Options) (*Node, error) {
 		opts.Logger = slog.Default()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	if opts.Registerer == nil {
+		opts.Registerer = prometheus.NewRegistry()
+	}
 	self := opts.Cluster.Self()
 	n := &Node{
 		cluster:  opts.Cluster,
@@ -92,11 +101,16 @@ func Open(opts Options) (*Node, error) {
 		cancel:   cancel,
 	}
 	n.config = partition.DefaultConfig(n.self.Node, n.self.Store)
+	n.metrics = newMetrics()
 	n.applier = newApplier(n)
 	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
 	n.proposals = newProposals(n)
 	n.fetches = newFetches(ctx, n)
 	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.log)
+	if err := n.metrics.register(n, opts.Registerer); err != nil {
+		cancel()
+		return nil, err
+	}
 	if err := n.recover(opts.Dir); err != nil {
 		cancel()
 		return nil, err

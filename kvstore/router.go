@@ -47,6 +47,7 @@ func (rt *Router) Close() { rt.forward.close() }
 
 // Get returns the value of a key, linearizably.
 func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
+	defer func(start time.Time) { rt.node.metrics.observe("get", start, err) }(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, routePatience)
 	defer cancel()
 	err = rt.route(ctx, req, route{
@@ -77,6 +78,7 @@ func (rt *Router) Delete(ctx context.Context, req Request) error {
 }
 
 func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version partition.Position, err error) {
+	defer func(start time.Time) { rt.node.metrics.observe(o.Kind.String(), start, err) }(time.Now())
 	err = rt.route(ctx, req, route{
 		here: func(r *replica) error {
 			if r.node.diskFull.Load() {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore"
@@ -44,7 +46,11 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		return usageError{fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)}
 	}
 	defer listener.Close()
-	ck, err := clusterkit.NewClusterKit(cfg.options(log))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	options := cfg.options(log)
+	options.Registerer = registry
+	ck, err := clusterkit.NewClusterKit(options)
 	if err != nil {
 		return err
 	}
@@ -57,7 +63,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	node, err := kvstore.Open(kvstore.Options{Dir: kvDir, Cluster: ck, Logger: log})
+	node, err := kvstore.Open(kvstore.Options{Dir: kvDir, Cluster: ck, Logger: log, Registerer: registry})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,75 @@
+package kvstore
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+// metrics are what a node counts. Their labels have few values, whatever
+// clients do.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kvstore_requests_total",
+			Help: "Requests taken by this node, forwarded ones included, by operation and error code.",
+		}, []string{"op", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "kvstore_request_duration_seconds",
+			Help:    "Time from taking a request to its answer, by operation.",
+			Buckets: prometheus.ExponentialBuckets(100e-6, 2, 18),
+		}, []string{"op"}),
+	}
+}
+
+// register makes the metrics known; the gauges are read from the node when
+// they are asked for.
+func (m *metrics) register(n *Node, to prometheus.Registerer) error {
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.requests, m.duration,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kvstore_partitions",
+			Help: "Partitions of which this node has a copy.",
+		}, func() float64 { return float64(len(n.allReplicas())) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kvstore_partitions_served",
+			Help: "Partitions that this node serves as their primary.",
+		}, func() float64 {
+			served := 0
+			for _, r := range n.allReplicas() {
+				if r.serving.Load() != 0 {
+					served++
+				}
+			}
+			return float64(served)
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kvstore_apply_backlog_bytes",
+			Help: "What is committed and not yet in the storage.",
+		}, func() float64 { return float64(n.applier.size()) }),
+	} {
+		errs = append(errs, to.Register(c))
+	}
+	return errors.Join(errs...)
+}
+
+// observe counts a request that began at start.
+func (m *metrics) observe(op string, start time.Time, err error) {
+	code := "ok"
+	if e := (*api.Error)(nil); errors.As(err, &e) {
+		code = string(e.Code)
+	} else if err != nil {
+		code = "internal"
+	}
+	m.requests.WithLabelValues(op, code).Inc()
+	m.duration.WithLabelValues(op).Observe(time.Since(start).Seconds())
+}

@@ -1,0 +1,59 @@
+package kvstore
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+func TestMetrics(t *testing.T) {
+	n := &Node{metrics: newMetrics(), replicas: map[uint32]*replica{}}
+	n.applier = newApplier(n)
+	served := &replica{id: 1}
+	served.serving.Store(4)
+	n.replicas[1], n.replicas[2] = served, &replica{id: 2}
+	n.applier.backlog = 77
+	registry := prometheus.NewRegistry()
+	if err := n.metrics.register(n, registry); err != nil {
+		t.Fatal(err)
+	}
+	n.metrics.observe("get", time.Now(), nil)
+	n.metrics.observe("get", time.Now(), fmt.Errorf("wrapped: %w", api.ErrNotFound))
+	n.metrics.observe("set", time.Now(), api.ErrOutcomeUnknown)
+	n.metrics.observe("set", time.Now(), errors.New("disk on fire"))
+
+	got := map[string]float64{}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	for name, want := range map[string]float64{
+		"kvstore_requests_total ok get":              1,
+		"kvstore_requests_total not_found get":       1,
+		"kvstore_requests_total outcome_unknown set": 1,
+		"kvstore_requests_total internal set":        1,
+		"kvstore_request_duration_seconds get":       2,
+		"kvstore_request_duration_seconds set":       2,
+		"kvstore_partitions":                         2,
+		"kvstore_partitions_served":                  1,
+		"kvstore_apply_backlog_bytes":                77,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+}
