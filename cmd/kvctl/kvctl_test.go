@@ -223,7 +223,8 @@ func TestStatus(t *testing.T) {
 		{"below min-in-sync", "node-1", "", `[{"node":"node-2"}]`, exitUnhealthy, "1 unavailable", "partition-1", ""},
 		{"dead node", "node-1", "node-3", full, exitUnhealthy, "2 under-replicated", "node-3", ""},
 		{"dead primary", "node-1", "node-2", full, exitUnhealthy, "1 unavailable", "node-2", ""},
-		{"no leader", "", "", full, exitUnhealthy, "2 healthy", "leader", ""},
+		{"no leader", "", "", full, exitUnhealthy, "2 unknown", "leader", "leaderless.golden"},
+		{"no leader and a dead node", "", "node-3", full, exitUnhealthy, "this is the last known state", "leader", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			addr := fakeCluster(t, tc.leader, tc.dead, tc.inSync)
@@ -241,6 +242,7 @@ func TestStatus(t *testing.T) {
 				}
 			}
 			var parsed struct {
+				Warning    string
 				Nodes      []struct{ ID string }
 				Partitions []struct{ Health string }
 			}
@@ -250,6 +252,10 @@ func TestStatus(t *testing.T) {
 			}
 			if len(parsed.Nodes) != 3 || len(parsed.Partitions) != 2 || parsed.Partitions[0].Health == "" {
 				t.Errorf("%+v", parsed)
+			}
+			led := tc.leader != ""
+			if (parsed.Warning == "") != led || (parsed.Partitions[0].Health != "unknown") != led {
+				t.Errorf("leader %q: %+v", tc.leader, parsed)
 			}
 		})
 	}

@@ -30,7 +30,7 @@ func (k *kvctl) statusCommand() *cobra.Command {
 	print := map[string]func(io.Writer, *client.Status) error{"table": printTable, "json": printJSON}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes and partitions; exit code 5 if a node is dead or a partition takes no writes",
+		Short: "Show nodes and partitions; exit code 5 without a leader, with a dead node or a partition that takes no writes",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if print[output] == nil {
 				return fmt.Errorf("--output is %q: give table or json", output)
@@ -54,16 +54,18 @@ func (k *kvctl) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// diagnose returns errUnhealthy, with the reason, for a cluster in which a
-// node is dead or a partition takes no writes.
+const noLeader = "The control plane has no leader: this is the last known state"
+
+// diagnose returns errUnhealthy, with the reason, for a cluster without a
+// leader, or in which a node is dead or a partition takes no writes.
 func diagnose(s *client.Status) error {
+	if s.Leader == "" {
+		return fmt.Errorf("%w: the control plane has no leader", errUnhealthy)
+	}
 	for _, n := range s.Nodes {
 		if !n.Alive {
 			return fmt.Errorf("%w: %s is dead", errUnhealthy, n.ID)
 		}
-	}
-	if s.Leader == "" {
-		return fmt.Errorf("%w: the control plane has no leader", errUnhealthy)
 	}
 	for _, p := range s.Partitions {
 		if s.Health(p) == client.Unavailable {
@@ -96,6 +98,9 @@ func count(s *client.Status) tally {
 
 func printTable(w io.Writer, s *client.Status) error {
 	t := count(s)
+	if s.Leader == "" {
+		fmt.Fprintf(w, "%s\n\n", noLeader)
+	}
 	fmt.Fprintf(w, "Cluster %s (%s), map version %d, replication factor %d, min in sync %d\n\n",
 		s.ClusterName, s.ClusterUUID, s.Version, s.ReplicationFactor, s.MinInSync)
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
@@ -106,6 +111,10 @@ func printTable(w io.Writer, s *client.Status) error {
 			n.ID, n.IP, mark(n.Alive, "yes", "NO"), mark(n.ID == s.Leader, "yes", "-"), t.primaries[n.ID], t.replicas[n.ID])
 	}
 	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if s.Leader == "" {
+		_, err := fmt.Fprintf(w, "\nPartitions: %d unknown\n", t.health[client.Unknown])
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nPartitions: %d healthy, %d under-replicated, %d unavailable\n",
@@ -120,16 +129,21 @@ func mark(condition bool, is, isNot string) string {
 	return isNot
 }
 
-// printJSON prints the status with the health of each partition.
+// printJSON prints the status with the health of each partition, and with a
+// warning if it is not the current one.
 func printJSON(w io.Writer, s *client.Status) error {
 	type partition struct {
 		client.Partition
 		Health client.Health `json:"health"`
 	}
 	out := struct {
+		Warning string `json:"warning,omitempty"`
 		*client.Status
 		Partitions []partition `json:"partitions"`
 	}{Status: s, Partitions: []partition{}}
+	if s.Leader == "" {
+		out.Warning = noLeader
+	}
 	for _, p := range s.Partitions {
 		out.Partitions = append(out.Partitions, partition{p, s.Health(p)})
 	}

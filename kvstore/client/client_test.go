@@ -410,7 +410,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	s := &Status{ReplicationFactor: 3, MinInSync: 2, Nodes: []Node{
+	s := &Status{Leader: "a", ReplicationFactor: 3, MinInSync: 2, Nodes: []Node{
 		{ID: "a", Alive: true}, {ID: "b", Alive: true}, {ID: "c", Alive: true}, {ID: "dead"},
 	}}
 	in := func(nodes ...string) (members []Member) {
@@ -436,6 +436,36 @@ func TestHealth(t *testing.T) {
 		if got := s.Health(Partition{Primary: tc.primary, InSync: tc.inSync}); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
 		}
+	}
+	s.Leader = ""
+	if got := s.Health(Partition{Primary: "a", InSync: in("a", "b", "c")}); got != Unknown {
+		t.Errorf("without a leader: %s, want %s", got, Unknown)
+	}
+}
+
+// A node that is cut off does not know of a leader, but another one may.
+func TestStatusOfNodeWithLeader(t *testing.T) {
+	node := func(name, leader string) string {
+		addr, _ := fakeNode(t, func(w http.ResponseWriter, r *http.Request, _ int64) {
+			fmt.Fprintf(w, `{"cluster_name":%q,"leader":%q}`, name, leader)
+		})
+		return addr
+	}
+	for name, tc := range map[string]struct {
+		endpoints    []string
+		from, leader string
+	}{
+		"the first knows": {[]string{node("first", "node-1"), node("second", "node-1")}, "first", "node-1"},
+		"the last knows":  {[]string{node("first", ""), deadAddr(t), node("third", "node-3")}, "third", "node-3"},
+		"nobody knows":    {[]string{node("first", ""), node("second", ""), deadAddr(t)}, "first", ""},
+		"the only one":    {[]string{node("first", "")}, "first", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := newClient(t, tc.endpoints...).Status(t.Context())
+			if err != nil || s.ClusterName != tc.from || s.Leader != tc.leader {
+				t.Errorf("got %+v, %v, want that of %s with leader %q", s, err, tc.from, tc.leader)
+			}
+		})
 	}
 }
 

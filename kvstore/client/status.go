@@ -18,8 +18,9 @@ type Status struct {
 	PartitionCount    int    `json:"partition_count"`
 	ReplicationFactor int    `json:"replication_factor"`
 	MinInSync         int    `json:"min_in_sync"`
-	// Leader is the ID of the node that leads the control plane, "" if there
-	// is none now.
+	// Leader is the ID of the node that leads the control plane, "" if no node
+	// that answered knows of one: then everything else here is the last known
+	// state, and may be wrong.
 	Leader     string      `json:"leader"`
 	Nodes      []Node      `json:"nodes"`
 	Partitions []Partition `json:"partitions"`
@@ -56,21 +57,25 @@ type Member struct {
 	Node string `json:"node"`
 }
 
-// Status returns the state of the cluster. The nodes and the partitions are
-// asked for one after the other, so the second may be newer than the first.
+// clusterAnswer is the answer to GET /cluster.
+type clusterAnswer struct {
+	ClusterName string `json:"cluster_name"`
+	ClusterUUID string `json:"cluster_uuid"`
+	Config      struct {
+		PartitionCount    int `json:"partition_count"`
+		ReplicationFactor int `json:"replication_factor"`
+		MinInSync         int `json:"min_in_sync"`
+	} `json:"config"`
+	Leader string `json:"leader"`
+	Nodes  []Node `json:"nodes"`
+}
+
+// Status returns the state of the cluster, if possible as a node sees it that
+// knows a leader. The nodes and the partitions are asked for one after the
+// other, so the second may be newer than the first.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	var cluster struct {
-		ClusterName string `json:"cluster_name"`
-		ClusterUUID string `json:"cluster_uuid"`
-		Config      struct {
-			PartitionCount    int `json:"partition_count"`
-			ReplicationFactor int `json:"replication_factor"`
-			MinInSync         int `json:"min_in_sync"`
-		} `json:"config"`
-		Leader string `json:"leader"`
-		Nodes  []Node `json:"nodes"`
-	}
-	if err := c.getJSON(ctx, "/cluster", &cluster); err != nil {
+	cluster, err := c.ledCluster(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("cluster status: %w", err)
 	}
 	var partitions struct {
@@ -91,6 +96,29 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 		Nodes:             cluster.Nodes,
 		Partitions:        partitions.Partitions,
 	}, nil
+}
+
+// ledCluster asks one node after the other until one knows a leader. If none
+// does, it returns the first answer.
+func (c *Client) ledCluster(ctx context.Context) (*clusterAnswer, error) {
+	var first *clusterAnswer
+	for range c.endpoints.size() {
+		var now clusterAnswer
+		err := c.getJSON(ctx, "/cluster", &now)
+		switch {
+		case err != nil && first == nil:
+			return nil, err
+		case err != nil:
+			return first, nil
+		case now.Leader != "":
+			return &now, nil
+		case first == nil:
+			first = &now
+		}
+		place, _ := c.endpoints.pick()
+		c.endpoints.failed(place)
+	}
+	return first, nil
 }
 
 func (c *Client) getJSON(ctx context.Context, path string, to any) error {
@@ -115,11 +143,16 @@ const (
 	// Unavailable is without a living primary, or with fewer living copies in
 	// sync than writes need.
 	Unavailable Health = "unavailable"
+	// Unknown is without a leader of the control plane to tell.
+	Unknown Health = "unknown"
 )
 
 // Health returns the state of one of the status's partitions. A partition
 // wants as many copies as the replication factor says, or as there are nodes.
 func (s *Status) Health(p Partition) Health {
+	if s.Leader == "" {
+		return Unknown
+	}
 	alive := make(map[string]bool, len(s.Nodes))
 	for _, n := range s.Nodes {
 		alive[n.ID] = n.Alive

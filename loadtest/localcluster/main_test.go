@@ -53,7 +53,7 @@ func fakeNode(id string) error {
 			n, alive := starts(filepath.Join(filepath.Dir(dir), id, "starts"))
 			nodes = append(nodes, client.Node{ID: id, Incarnation: n, Alive: alive})
 		}
-		json.NewEncoder(w).Encode(map[string]any{"nodes": nodes, "config": map[string]int{"replication_factor": 3}})
+		json.NewEncoder(w).Encode(map[string]any{"leader": "node-1", "nodes": nodes, "config": map[string]int{"replication_factor": 3}})
 	})
 	mux.HandleFunc("/partitions", func(w http.ResponseWriter, _ *http.Request) {
 		all := []client.Member{{Node: "node-1"}, {Node: "node-2"}, {Node: "node-3"}}

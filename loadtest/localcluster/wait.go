@@ -18,7 +18,7 @@ type goal struct {
 }
 
 var (
-	ready  = goal{name: "ready", reached: func(h client.Health) bool { return h != client.Unavailable }}
+	ready  = goal{name: "ready", reached: func(h client.Health) bool { return h == client.Healthy || h == client.UnderReplicated }}
 	inSync = goal{name: "in sync", everyone: true, reached: func(h client.Health) bool { return h == client.Healthy }}
 )
 
