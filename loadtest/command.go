@@ -28,7 +28,7 @@ func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
 // run is the whole program. Results go to stdout, all else to stderr.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	started := false
 	root := &cobra.Command{
 		Use:   "loadtest",
@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
-	root.AddCommand(runCommand(stdout), clusterCommand(stdout, stderr), demoCommand(stdout))
+	root.AddCommand(runCommand(getenv, stdout), clusterCommand(stdout, stderr), demoCommand(stdout))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

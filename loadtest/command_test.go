@@ -18,6 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func noEnv(string) string { return "" }
+
 // memoryNode is a node that keeps what it is given, if keeps says so.
 func memoryNode(t *testing.T, keeps func(nth int) bool) (addr string) {
 	var mu sync.Mutex
@@ -79,7 +81,7 @@ func TestRunExitCodes(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			got := run(t.Context(), append([]string{"run"}, tc.args...), &stdout, &stderr)
+			got := run(t.Context(), append([]string{"run"}, tc.args...), noEnv, &stdout, &stderr)
 			if got != tc.want || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
 				t.Errorf("exit code %d, want %d\nstdout: %s\nstderr: %s", got, tc.want, &stdout, &stderr)
 			}
@@ -87,6 +89,21 @@ func TestRunExitCodes(t *testing.T) {
 				t.Errorf("exit code %d with stderr %q", got, &stderr)
 			}
 		})
+	}
+}
+
+// The load goes to the cluster that kvctl talks to, unless a flag says
+// otherwise.
+func TestEndpointsFromEnvironment(t *testing.T) {
+	forgetful := memoryNode(t, func(int) bool { return false })
+	good := memoryNode(t, func(int) bool { return true })
+	getenv := func(name string) string { return map[string]string{"KVCTL_ENDPOINTS": forgetful + "," + forgetful}[name] }
+	args := []string{"run", "--duration", "100ms", "--clients", "1", "--keys", "1"}
+	for want, more := range map[int][]string{exitFailed: nil, exitOK: {"--endpoints", good}} {
+		var stdout, stderr strings.Builder
+		if got := run(t.Context(), append(slices.Clip(args), more...), getenv, &stdout, &stderr); got != want {
+			t.Errorf("%v: exit code %d, want %d\nstdout: %s\nstderr: %s", more, got, want, &stdout, &stderr)
+		}
 	}
 }
 
@@ -100,7 +117,7 @@ func TestRunInterrupted(t *testing.T) {
 		return true
 	})
 	var stdout, stderr strings.Builder
-	if got := run(ctx, []string{"run", "--endpoints", addr, "--duration", "1h"}, &stdout, &stderr); got != exitInterrupted {
+	if got := run(ctx, []string{"run", "--endpoints", addr, "--duration", "1h"}, noEnv, &stdout, &stderr); got != exitInterrupted {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
 	if !strings.Contains(stdout.String(), "p99") || !strings.Contains(stdout.String(), "interrupted") {
@@ -111,7 +128,7 @@ func TestRunInterrupted(t *testing.T) {
 func TestMissingBinary(t *testing.T) {
 	for _, command := range []string{"cluster", "demo"} {
 		var stdout, stderr strings.Builder
-		if got := run(t.Context(), []string{command, "--kvnode", "/nowhere/kvnode"}, &stdout, &stderr); got != exitFailed || !strings.Contains(stderr.String(), "/nowhere/kvnode") {
+		if got := run(t.Context(), []string{command, "--kvnode", "/nowhere/kvnode"}, noEnv, &stdout, &stderr); got != exitFailed || !strings.Contains(stderr.String(), "/nowhere/kvnode") {
 			t.Errorf("%s: exit code %d: %s", command, got, &stderr)
 		}
 	}

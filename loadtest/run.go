@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +16,13 @@ import (
 	"github.com/skshohagmiah/clusterkit/loadtest/workload"
 )
 
-func runCommand(stdout io.Writer) *cobra.Command {
+// What kvctl takes for the nodes, so that both mean the same cluster.
+const (
+	endpointsVar     = "KVCTL_ENDPOINTS"
+	defaultEndpoints = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082"
+)
+
+func runCommand(getenv func(string) string, stdout io.Writer) *cobra.Command {
 	var (
 		cfg       = workload.Defaults()
 		endpoints []string
@@ -45,7 +53,7 @@ func runCommand(stdout io.Writer) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&endpoints, "endpoints", []string{"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"}, "nodes, as host:port,...")
+	f.StringSliceVar(&endpoints, "endpoints", strings.Split(cmp.Or(getenv(endpointsVar), defaultEndpoints), ","), "nodes, as host:port,... (environment: "+endpointsVar+")")
 	f.IntVar(&cfg.Clients, "clients", cfg.Clients, "operations at the same time")
 	f.IntVar(&cfg.Keys, "keys", cfg.Keys, "keys in use")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "bytes in a value")
