@@ -139,14 +139,7 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 		founding: dir.founding,
 	}
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
-	ck.founder = &founder{id: ck.serverID(), log: ck.log}
-	switch {
-	case ck.returning || !opts.Bootstrap:
-	case len(ck.joiner().addrs) == 0:
-		ck.founder.state = founds
-	default:
-		ck.founder.state = mayFound
-	}
+	ck.founder = newFounder(ck.serverID(), opts.Bootstrap && !ck.returning, len(ck.joinAddrs()) == 0, ck.log)
 	ck.handler = ck.routes()
 	return ck
 }

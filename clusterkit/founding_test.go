@@ -2,6 +2,12 @@ package clusterkit
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -73,4 +79,156 @@ func (c *testCluster) crashFounder() identity {
 		c.t.Fatal("the founder has led before it could be ended")
 	}
 	return id
+}
+
+// TestFoundsOnlyWhereNobodyCanKnowACluster starts a node with Bootstrap beside
+// peers that answer in every way.
+func TestFoundsOnlyWhereNobodyCanKnowACluster(t *testing.T) {
+	const noCluster, noLeader = `{"error":{"code":"no_cluster"}}`, `{"error":{"code":"no_leader"}}`
+	nobody := ""
+	tests := []struct {
+		name    string
+		answers []string
+		founds  bool
+	}{
+		{"nobody listens", []string{nobody, nobody}, true},
+		{"nobody knows a cluster", []string{noCluster, noCluster}, true},
+		{"one is down, the other knows no cluster", []string{nobody, noCluster}, true},
+		{"a cluster without a leader", []string{noCluster, noLeader}, false},
+		{"a cluster without a leader before a node that is down", []string{noLeader, nobody}, false},
+		{"an outcome that is not known", []string{noCluster, `{"error":{"code":"unknown"}}`}, false},
+		{"something that is no node", []string{"<html>"}, false},
+		{"a founder whose ID is greater", []string{`{"error":{"code":"no_cluster","founder":"node-2/a"}}`}, true},
+		{"a founder whose ID is less", []string{`{"error":{"code":"no_cluster","founder":"node-0/a"}}`}, false},
+		{"a founder of the same ID on a lesser disk", []string{`{"error":{"code":"no_cluster","founder":"node-1/"}}`}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var peers []string
+			for _, answer := range tt.answers {
+				peer := freeAddr(t)
+				if answer != nobody {
+					server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+						w.WriteHeader(http.StatusServiceUnavailable)
+						_, _ = io.WriteString(w, answer)
+					}))
+					t.Cleanup(server.Close)
+					peer = server.Listener.Addr().String()
+				}
+				peers = append(peers, peer)
+			}
+			if got := startFounder(t, peers, nil); got != tt.founds {
+				t.Errorf("founded: %v, want %v", got, tt.founds)
+			}
+		})
+	}
+}
+
+// TestFounderYieldsToWhomItHasAnswered: the other one has heard that this node
+// knows no cluster, and may be founding one.
+func TestFounderYieldsToWhomItHasAnswered(t *testing.T) {
+	for _, tt := range []struct {
+		request, answer string
+		founds          bool
+	}{
+		{`{"node_id":"node-0","store":"s","raft_addr":"127.0.0.1:1","bootstrap":true}`, `"no_cluster"`, false},
+		{`{"node_id":"node-0","store":"s","raft_addr":"127.0.0.1:1"}`, `"founder":"node-1/`, true},
+		{`{"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1","bootstrap":true}`, `"founder":"node-1/`, true},
+	} {
+		got := startFounder(t, []string{freeAddr(t)}, func(ck *ClusterKit) {
+			w := httptest.NewRecorder()
+			ck.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/cluster/join", strings.NewReader(tt.request)))
+			if !strings.Contains(w.Body.String(), tt.answer) {
+				t.Errorf("%s: answered %s, want %s", tt.request, w.Body, tt.answer)
+			}
+		})
+		if got != tt.founds {
+			t.Errorf("asked with %s it founded: %v, want %v", tt.request, got, tt.founds)
+		}
+	}
+}
+
+// startFounder reports whether node-1 founds a cluster beside the peers.
+func startFounder(t *testing.T, peers []string, prepare func(*ClusterKit)) (founded bool) {
+	t.Helper()
+	c := newTestCluster(t, Config{})
+	c.edit = func(o *Options) { o.JoinAddr = strings.Join(peers, ",") }
+	c.start(prepare, "node-1")
+	defer c.stop("node-1")
+	return c.nodes["node-1"].dir.identity().ClusterUUID != ""
+}
+
+// TestTwoFoundersOfOneCluster starts two nodes with Bootstrap that know each
+// other, together and one after the other.
+func TestTwoFoundersOfOneCluster(t *testing.T) {
+	for _, order := range [][]string{{"node-1", "node-2"}, {"node-2", "node-1"}} {
+		c := newTestCluster(t, Config{})
+		c.edit = func(o *Options) {
+			o.Bootstrap = true
+			o.JoinAddr = c.http[map[string]string{"node-1": "node-2", "node-2": "node-1"}[o.NodeID]]
+		}
+		c.options("node-1")
+		c.options("node-2")
+		started := make(chan error, len(order))
+		for _, id := range order {
+			ck, err := NewClusterKit(c.options(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = ck.Stop() })
+			c.nodes[id] = ck
+			go func() { started <- ck.Start() }()
+		}
+		for range order {
+			if err := <-started; err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.ready(order...)
+		if one, two := c.nodes["node-1"].Map().ClusterUUID, c.nodes["node-2"].Map().ClusterUUID; one != two {
+			t.Errorf("two clusters: %s and %s", one, two)
+		}
+		c.stop("node-2")
+		c.stop("node-1")
+	}
+}
+
+// TestFounderThatLostItsDiskJoinsItsCluster brings the founder back with an
+// empty disk while the others have no leader.
+func TestFounderThatLostItsDiskJoinsItsCluster(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.edit = func(o *Options) {
+		if o.NodeID == "node-1" {
+			o.JoinAddr = c.http["node-2"] + "," + c.http["node-3"]
+		}
+	}
+	c.options("node-2")
+	c.options("node-3")
+	c.start(nil, three...)
+	c.ready(three...)
+	c.eventually("third voter", func() bool {
+		voters := 0
+		for _, s := range c.nodes["node-1"].book.raft.Load().GetConfiguration().Configuration().Servers {
+			if s.Suffrage == raft.Voter {
+				voters++
+			}
+		}
+		return voters == 3
+	})
+	founded := c.nodes["node-1"].Map().ClusterUUID
+	for _, id := range three {
+		c.kill(id)
+	}
+	if err := os.RemoveAll(filepath.Join(c.dir, "node-1")); err != nil {
+		t.Fatal(err)
+	}
+	c.start(nil, "node-2", "node-1")
+	if got := c.nodes["node-1"].dir.identity().ClusterUUID; got != "" {
+		t.Fatalf("it is in cluster %s, while %s has no leader", got, founded)
+	}
+	c.start(nil, "node-3")
+	c.ready(three...)
+	if got := c.nodes["node-1"].Map().ClusterUUID; got != founded {
+		t.Errorf("it is in cluster %s, want %s", got, founded)
+	}
 }

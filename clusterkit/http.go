@@ -22,6 +22,9 @@ type errorBody struct {
 type errorDetail struct {
 	Code    code   `json:"code"`
 	Message string `json:"message"`
+	// Founder is, in the answer to a join request, the server ID of a node
+	// that may found a cluster itself.
+	Founder string `json:"founder,omitempty"`
 }
 
 // Handler returns the HTTP API: the endpoints of DESIGN.md. It may be mounted
@@ -203,6 +206,7 @@ func (ck *ClusterKit) serveJoin(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = errorOf(resp.Code, resp.Message)
 	}
+	var noCluster noClusterError
 	switch {
 	case err == nil:
 		writeJSON(w, http.StatusOK, resp)
@@ -210,6 +214,8 @@ func (ck *ClusterKit) serveJoin(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusConflict, codeOf(err), err.Error())
 	case errors.Is(err, errBadRequest):
 		writeError(w, http.StatusBadRequest, codeBadRequest, err.Error())
+	case errors.As(err, &noCluster):
+		writeJSON(w, http.StatusServiceUnavailable, errorBody{Error: errorDetail{Code: codeNoCluster, Message: err.Error(), Founder: noCluster.founder}})
 	case errors.Is(err, ErrNoLeader), errors.Is(err, ErrNotReady):
 		writeError(w, http.StatusServiceUnavailable, codeOf(err), err.Error())
 	default:
@@ -225,5 +231,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 }
 
 func writeError(w http.ResponseWriter, status int, c code, message string) {
-	writeJSON(w, status, errorBody{errorDetail{Code: c, Message: message}})
+	writeJSON(w, status, errorBody{Error: errorDetail{Code: c, Message: message}})
 }

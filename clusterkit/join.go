@@ -26,6 +26,8 @@ type joinRequest struct {
 	Hash           string `json:"hash,omitempty"`
 	// ClusterUUID is set by a node that has been let in before.
 	ClusterUUID string `json:"cluster_uuid,omitempty"`
+	// Bootstrap is set by a node that may found a cluster if it finds none.
+	Bootstrap bool `json:"bootstrap,omitempty"`
 }
 
 type joinResponse struct {
@@ -93,16 +95,32 @@ type joiner struct {
 
 // attempt asks one address after the other until a cluster lets this node in
 // or refuses it: the error then matches ErrJoinRefused or errNodeIDInUse.
+// Otherwise it is a notLetIn.
 func (j *joiner) attempt(ctx context.Context) (joinResponse, error) {
-	reasons := make([]string, 0, len(j.addrs))
+	failed := notLetIn{addrs: j.addrs}
 	for _, addr := range j.addrs {
 		resp, err := j.ask(ctx, addr)
 		if err == nil || errors.Is(err, ErrJoinRefused) || errors.Is(err, errNodeIDInUse) {
 			return resp, err
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", addr, err))
+		failed.reasons = append(failed.reasons, err)
 	}
-	return joinResponse{}, fmt.Errorf("no cluster at JoinAddr: %s", strings.Join(reasons, "; "))
+	return joinResponse{}, failed
+}
+
+// notLetIn says why no cluster was found at any of the addresses: one reason
+// for each.
+type notLetIn struct {
+	addrs   []string
+	reasons []error
+}
+
+func (e notLetIn) Error() string {
+	reasons := make([]string, len(e.reasons))
+	for i, reason := range e.reasons {
+		reasons[i] = fmt.Sprintf("%s: %v", e.addrs[i], reason)
+	}
+	return "no cluster at JoinAddr: " + strings.Join(reasons, "; ")
 }
 
 func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
@@ -129,6 +147,9 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
 			return answer, fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
 		}
+		if refused.Error.Code == codeNoCluster {
+			return answer, noClusterError{founder: refused.Error.Founder}
+		}
 		return answer, errorOf(refused.Error.Code, refused.Error.Message)
 	}
 	if err := decoder.Decode(&answer); err != nil {
@@ -140,30 +161,34 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 	return answer, nil
 }
 
+// joinAddrs returns whom to ask: this node may be among those of its options.
+func (ck *ClusterKit) joinAddrs() []string {
+	self := ck.self.Load().IP
+	return slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self })
+}
+
 func (ck *ClusterKit) joiner() *joiner {
 	self := ck.Self()
 	return &joiner{
 		http:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		addrs: slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self.IP }),
+		addrs: ck.joinAddrs(),
 		request: joinRequest{
 			NodeID: self.ID, Store: self.Store, RaftAddr: self.RaftAddr,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
-			ClusterUUID: ck.dir.identity().ClusterUUID,
+			ClusterUUID: ck.dir.identity().ClusterUUID, Bootstrap: ck.founder.candidate(),
 		},
 	}
 }
 
-// join asks to be let in until the leader's log arrives.
+// join asks to be let in until the leader's log arrives, or this node has
+// founded the cluster after all.
 func (ck *ClusterKit) join() {
 	var conflictSince time.Time
 	told := ""
 	for delay := minJoinDelay; ck.ctx.Err() == nil && ck.Map() == nil; delay = min(2*delay, maxJoinDelay) {
-		resp, err := ck.joiner().attempt(ck.ctx)
-		if err == nil {
-			err = ck.adopt(resp)
-		}
+		founded, err := ck.enter(ck.ctx)
 		switch {
-		case ck.ctx.Err() != nil:
+		case ck.ctx.Err() != nil, founded:
 			return
 		case err == nil:
 			ctx, cancel := context.WithTimeout(ck.ctx, firstContact)

@@ -37,6 +37,9 @@ func (ck *ClusterKit) renewAnywhere(ctx context.Context, req renewRequest) (rene
 
 // admitAnywhere takes a join request to the leader, here or elsewhere.
 func (ck *ClusterKit) admitAnywhere(ctx context.Context, req joinRequest) (joinResponse, error) {
+	if ck.dir.identity().ClusterUUID == "" {
+		return joinResponse{}, ck.founder.asked(req)
+	}
 	if ck.book.raft.Load() == nil || ck.stopping.Load() {
 		return joinResponse{}, fmt.Errorf("%w: this node is not running", ErrNoLeader)
 	}

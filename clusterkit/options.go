@@ -30,9 +30,13 @@ type Options struct {
 	// several of them, separated by commas. They are tried for ever; none
 	// needs to be up when this node starts.
 	JoinAddr string
-	// Bootstrap makes this node the first one of a new cluster. Beside a
-	// JoinAddr it joins if any node there already knows a cluster. A node that
-	// has data ignores both and returns to its cluster.
+	// Bootstrap makes this node the first one of a new cluster. Set it on one
+	// node. Beside a JoinAddr it asks there first, joins if any node knows a
+	// cluster, and founds one only when every address was definite: nobody
+	// listens there, or the node knows no cluster. Until then it goes on asking.
+	// Several nodes with Bootstrap must each name all the others in JoinAddr;
+	// then the one whose NodeID sorts first founds. A node that has data ignores
+	// both and returns to its cluster.
 	Bootstrap bool
 	// DataDir keeps the node's identity and its Raft log. One process at a
 	// time can use it.
