@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -31,6 +32,13 @@ func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Run a cluster on this machine until Ctrl-C",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCluster(options); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			var err error
+			if options.Binary, err = findBinary(options.Binary); err != nil {
+				return &exitError{exitUsage, err}
+			}
 			options.Log = slog.New(slog.NewTextHandler(stderr, nil))
 			return inDir(cmd.Context(), dir, func(dir string) error {
 				options.Dir = dir
@@ -39,12 +47,32 @@ func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&options.Binary, "kvnode", besideThis("kvnode"), "path of kvnode")
+	f.StringVar(&options.Binary, binaryFlag, besideThis("kvnode"), "path of kvnode")
 	f.IntVar(&options.Nodes, "nodes", 3, "number of nodes")
 	f.IntVar(&options.HTTPPort, "http-port", 8080, "HTTP port of the first node, the others follow; 0 for free ones")
 	f.IntVar(&options.RaftPort, "raft-port", 9001, "Raft port of the first node, the others follow; 0 for free ones")
 	f.StringVar(&dir, "dir", "", "where data and logs are kept (default: a temporary directory, removed at the end)")
 	return cmd
+}
+
+const highestPort = 1<<16 - 1
+
+// checkCluster returns an error that names each flag that cannot be used.
+func checkCluster(o localcluster.Options) error {
+	if o.Nodes < 1 {
+		return fmt.Errorf("--nodes is %d: give at least 1", o.Nodes)
+	}
+	var errs []error
+	for _, port := range []struct {
+		flag  string
+		first int
+	}{{"--http-port", o.HTTPPort}, {"--raft-port", o.RaftPort}} {
+		if last := port.first + o.Nodes - 1; port.first < 0 || port.first > 0 && last > highestPort {
+			errs = append(errs, fmt.Errorf("%s is %d: give 1 to %d for %d nodes, or 0 for free ports",
+				port.flag, port.first, highestPort-o.Nodes+1, o.Nodes))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func serveCluster(ctx context.Context, options localcluster.Options, stdout io.Writer) error {
@@ -59,7 +87,7 @@ func serveCluster(ctx context.Context, options localcluster.Options, stdout io.W
 		return err
 	}
 	announce(stdout, c, options.Dir)
-	<-ctx.Done()
+	c.Watch(ctx)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return c.StopAll(stopping)
@@ -92,6 +120,20 @@ func inDir(ctx context.Context, dir string, do func(dir string) error) error {
 		return fmt.Errorf("%w\ndata and logs are kept in %s", failure, dir)
 	}
 	return errors.Join(failure, os.RemoveAll(dir))
+}
+
+const binaryFlag = "kvnode"
+
+// findBinary returns the path of the program that --kvnode names.
+func findBinary(name string) (path string, err error) {
+	path, err = exec.LookPath(name)
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		err = e.Err
+	}
+	if err != nil {
+		return "", fmt.Errorf("--%s is %q: %w; build kvnode, or give its path", binaryFlag, name, err)
+	}
+	return path, nil
 }
 
 // besideThis returns the path of a program that was built into the same

@@ -97,7 +97,9 @@ func TestRunExitCodes(t *testing.T) {
 func TestEndpointsFromEnvironment(t *testing.T) {
 	forgetful := memoryNode(t, func(int) bool { return false })
 	good := memoryNode(t, func(int) bool { return true })
-	getenv := func(name string) string { return map[string]string{"KVCTL_ENDPOINTS": forgetful + "," + forgetful}[name] }
+	getenv := func(name string) string {
+		return map[string]string{"KVCTL_ENDPOINTS": forgetful + "," + forgetful}[name]
+	}
 	args := []string{"run", "--duration", "100ms", "--clients", "1", "--keys", "1"}
 	for want, more := range map[int][]string{exitFailed: nil, exitOK: {"--endpoints", good}} {
 		var stdout, stderr strings.Builder
@@ -125,11 +127,24 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
-func TestMissingBinary(t *testing.T) {
-	for _, command := range []string{"cluster", "demo"} {
+func TestLocalClusterUsage(t *testing.T) {
+	for _, tc := range []struct {
+		flag string
+		args []string
+	}{
+		{"--nodes", []string{"cluster", "--nodes", "0"}},
+		{"--nodes", []string{"cluster", "--nodes", "-1"}},
+		{"--http-port", []string{"cluster", "--http-port", "-1"}},
+		{"--http-port", []string{"cluster", "--http-port", "65534"}},
+		{"--raft-port", []string{"cluster", "--raft-port", "65536", "--nodes", "1"}},
+		{"--kvnode", []string{"cluster", "--kvnode", "/nowhere/kvnode"}},
+		{"--kvnode", []string{"cluster", "--kvnode", t.TempDir()}},
+		{"--kvnode", []string{"demo", "--kvnode", "/nowhere/kvnode"}},
+	} {
 		var stdout, stderr strings.Builder
-		if got := run(t.Context(), []string{command, "--kvnode", "/nowhere/kvnode"}, noEnv, &stdout, &stderr); got != exitFailed || !strings.Contains(stderr.String(), "/nowhere/kvnode") {
-			t.Errorf("%s: exit code %d: %s", command, got, &stderr)
+		got := run(t.Context(), tc.args, noEnv, &stdout, &stderr)
+		if named := tc.flag + " is"; got != exitUsage || !strings.Contains(stderr.String(), named) {
+			t.Errorf("%v: exit code %d: %s", tc.args, got, &stderr)
 		}
 	}
 }

@@ -28,6 +28,10 @@ func demoCommand(stdout io.Writer) *cobra.Command {
 		Short: "Show a cluster that loses a node under load, and no write",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			binary, err := findBinary(binary)
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
 			return inDir(cmd.Context(), "", func(dir string) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
 				defer cancel()
@@ -36,7 +40,7 @@ func demoCommand(stdout io.Writer) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&binary, "kvnode", besideThis("kvnode"), "path of kvnode")
+	cmd.Flags().StringVar(&binary, binaryFlag, besideThis("kvnode"), "path of kvnode")
 	return cmd
 }
 

@@ -21,7 +21,8 @@ import (
 type Options struct {
 	// Binary is the path of kvnode.
 	Binary string
-	// Nodes is their number. Default 3.
+	// Nodes is their number. Default 3. A single one keeps a single copy of
+	// each partition, unless Env says otherwise.
 	Nodes int
 	// HTTPPort and RaftPort are those of node 0, the others follow; 0 takes
 	// free ones.
@@ -84,6 +85,9 @@ func New(o Options) (*Cluster, error) {
 	}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
+	}
+	if o.Nodes < 2 {
+		o.Env = append([]string{"REPLICATION_FACTOR=1"}, o.Env...)
 	}
 	c := &Cluster{}
 	for i := range o.Nodes {
@@ -172,6 +176,12 @@ func (c *Cluster) Stop(ctx context.Context, i int) error {
 // StopAll asks all nodes to stop and waits for them until ctx ends.
 func (c *Cluster) StopAll(ctx context.Context) error {
 	return c.each(func(n *Node) error { return n.stop(ctx) })
+}
+
+// Watch logs each node that ends by itself, until ctx ends. Such a death is
+// no error of a later operation any more.
+func (c *Cluster) Watch(ctx context.Context) {
+	_ = c.each(func(n *Node) error { n.watch(ctx); return nil })
 }
 
 // Restart starts node i again on its old addresses and data.

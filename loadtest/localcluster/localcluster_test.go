@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -103,6 +104,77 @@ func TestDeathByItself(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "node-2 ended by itself") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A death that was watched is told in one line, and does not fail the stop.
+func TestWatch(t *testing.T) {
+	ctx := withTimeout(t, time.Minute)
+	told := make(chan string, 10)
+	o := options(t)
+	o.Log = slog.New(slog.NewTextHandler(lines(told), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := Start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	watching, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.Watch(watching)
+	}()
+	if err := syscall.Kill(c.nodes[1].PID(), syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-told; !strings.Contains(line, "node-2") || strings.Count(line, "\n") != 1 {
+		t.Errorf("told %q", line)
+	}
+	interrupt()
+	<-watched
+	if err := c.StopAll(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if len(told) != 0 {
+		t.Errorf("told of a node that was stopped: %q", <-told)
+	}
+}
+
+// lines is a writer that sends on what it is given.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+func TestSingleNodeKeepsSingleCopies(t *testing.T) {
+	for _, tc := range []struct {
+		nodes int
+		env   []string
+		want  string
+	}{
+		{1, nil, "1"},
+		{1, []string{"REPLICATION_FACTOR=2"}, "2"},
+		{2, nil, ""},
+	} {
+		o := options(t, tc.env...)
+		o.Nodes = tc.nodes
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, v := range c.nodes[0].env {
+			if factor, ok := strings.CutPrefix(v, "REPLICATION_FACTOR="); ok {
+				got = factor // the last one counts
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%d nodes with %v: replication factor %q, want %q", tc.nodes, tc.env, got, tc.want)
+		}
+		c.Close()
 	}
 }
 

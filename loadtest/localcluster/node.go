@@ -129,6 +129,25 @@ func (n *Node) died() error {
 	return fmt.Errorf("%s ended by itself with exit code %d; the end of %s:\n%s", n.ID, n.process.exitCode(), n.LogFile, tail(n.LogFile))
 }
 
+// watch waits until the running process ends by itself, which it logs, or ctx
+// ends.
+func (n *Node) watch(ctx context.Context) {
+	p := n.current()
+	if p == nil {
+		return
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == p && n.wanted && !p.running() {
+		n.wanted = false
+		n.log.Warn("ended by itself", "node", n.ID, "pid", p.pid(), "state", p.cmd.ProcessState.String(), "log", n.LogFile)
+	}
+}
+
 // end sends a signal that ends the process, and returns that.
 func (n *Node) end(s syscall.Signal) *process {
 	n.mu.Lock()
