@@ -147,7 +147,7 @@ func controlHandler(api leaderAPI) http.Handler {
 		}
 		resp, err := api.admit(r.Context(), req)
 		if err != nil {
-			resp = joinResponse{Code: codeOf(err), Message: err.Error()}
+			resp = refusedJoin(err)
 		}
 		writeControl(w, resp)
 	})

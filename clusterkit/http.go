@@ -25,6 +25,9 @@ type errorDetail struct {
 	// Founder is, in the answer to a join request, the server ID of a node
 	// that may found a cluster itself.
 	Founder string `json:"founder,omitempty"`
+	// Lease is the cluster's LeaseDuration, in the refusal of a node ID that is
+	// in use.
+	Lease time.Duration `json:"lease_ns,omitempty"`
 }
 
 // Handler returns the HTTP API: the endpoints of DESIGN.md. It may be mounted
@@ -204,14 +207,17 @@ func (ck *ClusterKit) serveJoin(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	resp, err := ck.admitAnywhere(ctx, req)
 	if err == nil {
-		err = errorOf(resp.Code, resp.Message)
+		err = resp.err()
 	}
 	var noCluster noClusterError
+	var inUse nodeIDInUse
 	switch {
 	case err == nil:
 		writeJSON(w, http.StatusOK, resp)
-	case errors.Is(err, ErrJoinRefused), errors.Is(err, errNodeIDInUse):
-		writeError(w, http.StatusConflict, codeOf(err), err.Error())
+	case errors.As(err, &inUse):
+		writeJSON(w, http.StatusConflict, errorBody{Error: errorDetail{Code: codeConflict, Message: err.Error(), Lease: inUse.lease}})
+	case errors.Is(err, ErrJoinRefused):
+		writeError(w, http.StatusConflict, codeRefused, err.Error())
 	case errors.Is(err, errBadRequest):
 		writeError(w, http.StatusBadRequest, codeBadRequest, err.Error())
 	case errors.As(err, &noCluster):

@@ -2,6 +2,7 @@ package clusterkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,22 @@ type joinResponse struct {
 	Message     string `json:"message,omitempty"`
 	ClusterUUID string `json:"cluster_uuid,omitempty"`
 	Config      Config `json:"config,omitzero"`
+	// Lease is the cluster's LeaseDuration, beside codeConflict.
+	Lease time.Duration `json:"lease_ns,omitempty"`
+}
+
+// err returns the refusal, nil if the node was let in.
+func (r joinResponse) err() error {
+	if r.Code == codeConflict {
+		return nodeIDInUse{reason: r.Message, lease: r.Lease}
+	}
+	return errorOf(r.Code, r.Message)
+}
+
+// refusedJoin is the answer that carries the error over the wire.
+func refusedJoin(err error) joinResponse {
+	refusal, _ := errors.AsType[nodeIDInUse](err)
+	return joinResponse{Code: codeOf(err), Message: err.Error(), Lease: refusal.lease}
 }
 
 const (
@@ -42,9 +59,6 @@ const (
 	// firstContact is how long a node that was let in waits for the leader
 	// before it asks again.
 	firstContact = 5 * time.Second
-	// conflictGrace is how long a node puts up with its ID being in use: the
-	// session of its predecessor may have to run out first.
-	conflictGrace = 5 * time.Second
 
 	minJoinDelay = 50 * time.Millisecond
 	maxJoinDelay = time.Second
@@ -63,7 +77,10 @@ func (r joinRequest) refusal(m *Map) error {
 		return fmt.Errorf("%w: DataDir belongs to cluster %s, but JoinAddr leads to cluster %s: correct one of the two", ErrJoinRefused, r.ClusterUUID, m.ClusterUUID)
 	}
 	if n := m.Node(r.NodeID); n != nil && n.Alive && n.Store != r.Store {
-		return fmt.Errorf("%w: NodeID %q is used by a live node at %s: give this node another ID", errNodeIDInUse, n.ID, n.RaftAddr)
+		return nodeIDInUse{
+			reason: fmt.Sprintf("NodeID %q is used by a live node at %s: give this node another ID", n.ID, n.RaftAddr),
+			lease:  m.Config.LeaseDuration,
+		}
 	}
 	return nil
 }
@@ -147,10 +164,14 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
 			return answer, fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
 		}
-		if refused.Error.Code == codeNoCluster {
+		switch refused.Error.Code {
+		case codeNoCluster:
 			return answer, noClusterError{founder: refused.Error.Founder}
+		case codeConflict:
+			return answer, nodeIDInUse{reason: refused.Error.Message, lease: refused.Error.Lease}
+		default:
+			return answer, errorOf(refused.Error.Code, refused.Error.Message)
 		}
-		return answer, errorOf(refused.Error.Code, refused.Error.Message)
 	}
 	if err := decoder.Decode(&answer); err != nil {
 		return answer, fmt.Errorf("decode answer: %w", err)
@@ -183,10 +204,12 @@ func (ck *ClusterKit) joiner() *joiner {
 // join asks to be let in until the leader's log arrives, or this node has
 // founded the cluster after all.
 func (ck *ClusterKit) join() {
-	var conflictSince time.Time
+	var inUse conflict
 	told := ""
 	for delay := minJoinDelay; ck.ctx.Err() == nil && ck.Map() == nil; delay = min(2*delay, maxJoinDelay) {
 		founded, err := ck.enter(ck.ctx)
+		refusal, _ := errors.AsType[nodeIDInUse](err)
+		outlasted := inUse.outlasts(err, cmp.Or(refusal.lease, DefaultLeaseDuration))
 		switch {
 		case ck.ctx.Err() != nil, founded:
 			return
@@ -198,14 +221,9 @@ func (ck *ClusterKit) join() {
 		case errors.Is(err, ErrJoinRefused), errors.Is(err, ErrDataDir):
 			ck.fail(err)
 			return
-		case errors.Is(err, errNodeIDInUse):
-			if conflictSince.IsZero() {
-				conflictSince = time.Now()
-			}
-			if time.Since(conflictSince) > conflictGrace {
-				ck.fail(fmt.Errorf("%w: %w", ErrJoinRefused, err))
-				return
-			}
+		case outlasted:
+			ck.fail(fmt.Errorf("%w: %w", ErrJoinRefused, err))
+			return
 		}
 		if told != err.Error() {
 			told = err.Error()

@@ -80,32 +80,34 @@ func (s *session) stop() {
 // cluster refuses this node for good.
 func (s *session) run(ctx context.Context) error {
 	s.awaitMap(ctx)
-	var conflictSince time.Time
+	var inUse conflict
 	next := s.dir.identity().Incarnation + 1
 	for ctx.Err() == nil {
 		opened, err := s.open(ctx, next)
 		next = opened
+		outlasted := inUse.outlasts(err, s.leaseDuration())
 		switch {
 		case err == nil:
-			conflictSince = time.Time{}
 			s.keep(ctx)
 			next++
 		case errors.Is(err, ErrDataDir):
 			return err
-		case errors.Is(err, errNodeIDInUse):
-			if conflictSince.IsZero() {
-				conflictSince = time.Now()
-			}
-			if time.Since(conflictSince) > conflictGrace {
-				return fmt.Errorf("%w: NodeID: %w: give this node another ID", ErrJoinRefused, err)
-			}
-			sleep(ctx, maxRetryDelay)
+		case outlasted:
+			return fmt.Errorf("%w: NodeID: %w: give this node another ID", ErrJoinRefused, err)
 		case ctx.Err() == nil:
 			s.log.Debug("session not opened yet", "error", err)
 			sleep(ctx, maxRetryDelay)
 		}
 	}
 	return nil
+}
+
+// leaseDuration is the cluster's, as far as it is known.
+func (s *session) leaseDuration() time.Duration {
+	if m := s.state.Map(); m != nil {
+		return m.Config.LeaseDuration
+	}
+	return DefaultLeaseDuration
 }
 
 // open registers this node under an incarnation that no session had: the given

@@ -329,7 +329,7 @@ func TestSessionGivesUpAnIDThatIsInUse(t *testing.T) {
 			t.Fatalf("gave up at once: %v", err)
 		default:
 		}
-		time.Sleep(2 * conflictGrace)
+		time.Sleep(2 * conflictGrace(DefaultLeaseDuration))
 		if err := <-f.refused; !errors.Is(err, ErrJoinRefused) {
 			t.Errorf("got %v", err)
 		}
