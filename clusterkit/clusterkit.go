@@ -205,7 +205,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	notify := make(chan bool, 8)
 	id := ck.serverID()
 	ck.book.self = ck.net.peerAddr()
-	r, err := raft.NewRaft(raftConfig(id, notify, raftLog), ck.state, ck.store.logs, ck.store.bolt, ck.store.snapshots, ck.net.transport(ck.book, newRaftLogger(ck.log, slog.LevelDebug)))
+	r, err := raft.NewRaft(raftConfig(id, notify, raftLog), ck.state, ck.store.logs, ck.store.stable, ck.store.snapshots, ck.net.transport(ck.book, ck.store.writes, newRaftLogger(ck.log, slog.LevelDebug)))
 	if err != nil {
 		return false, dataDirError("Raft cannot start: %w: restore the directory, or start with an empty one", err)
 	}
@@ -274,19 +274,38 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 	if r == nil || r.State() == raft.Shutdown {
 		return
 	}
-	ck.session.stop()
 	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
 	defer cancel()
+	if err := ck.session.stop(ctx); err != nil {
+		ck.log.Debug("goodbye not said", "error", err)
+		return
+	}
 	ref := sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
 	if m := ck.Map(); m != nil && ref.openIn(m) {
 		if _, err := ck.proposer.propose(ctx, endSessionCommand{Session: ref, DropCopies: !ck.opts.ManagedReplication}); err != nil {
 			ck.log.Debug("goodbye not said", "error", err)
 		}
 	}
-	if r.State() == raft.Leader && ctx.Err() == nil {
-		if err := r.LeadershipTransfer().Error(); err != nil {
-			ck.log.Debug("leadership not handed over", "error", err)
-		}
+	ck.handOnLeadership(ctx, r)
+}
+
+// handOnLeadership returns when another node leads Raft, or none can, or the
+// context has ended.
+func (ck *ClusterKit) handOnLeadership(ctx context.Context, r *raft.Raft) {
+	if r.State() != raft.Leader || ctx.Err() != nil {
+		return
+	}
+	ended := make(chan error, 1)
+	// Raft answers when its disk does.
+	go func() { ended <- r.LeadershipTransfer().Error() }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		ck.log.Debug("leadership not handed over", "error", err)
 	}
 }
 
@@ -294,28 +313,42 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 func (ck *ClusterKit) teardown(ctx context.Context) error {
 	ck.stopOnce.Do(func() {
 		ck.stopping.Store(true)
-		ck.session.stop()
-		ck.leave()
 		ck.cancel()
-		errs := []error{ck.hooks.close(ctx)}
-		if r := ck.book.raft.Load(); r != nil {
-			stopped := r.Shutdown()
-			ck.net.close()
-			errs = append(errs, stopped.Error())
-		} else if ck.net != nil {
-			ck.net.close()
-		}
-		ck.watch.close()
-		ck.wg.Wait()
-		if ck.store != nil {
-			errs = append(errs, ck.store.close())
+		ck.leave()
+		hooks := ck.hooks.close(ctx)
+		released := make(chan error, 1)
+		go func() { released <- ck.release() }()
+		var err error
+		select {
+		case err = <-released:
+		case <-ctx.Done():
+			err = dataDirError("%q has a write that does not end, and stays locked until it does: %w", ck.opts.DataDir, ctx.Err())
 		}
 		ck.metrics.unregister()
-		errs = append(errs, ck.dir.close())
-		ck.stopErr = errors.Join(errs...)
+		ck.stopErr = errors.Join(hooks, err)
 		ck.end(ErrStopped)
 	})
 	return ck.stopErr
+}
+
+// release ends everything that needs the data directory, and gives it free
+// then. It waits for writes that are going on.
+func (ck *ClusterKit) release() error {
+	var errs []error
+	if r := ck.book.raft.Load(); r != nil {
+		stopped := r.Shutdown()
+		ck.net.close()
+		errs = append(errs, stopped.Error())
+	} else if ck.net != nil {
+		ck.net.close()
+	}
+	errs = append(errs, ck.session.stop(context.Background()))
+	ck.watch.close()
+	ck.wg.Wait()
+	if ck.store != nil {
+		errs = append(errs, ck.store.close())
+	}
+	return errors.Join(append(errs, ck.dir.close())...)
 }
 
 // fail makes this node useless for good, and says so through Done. It does not
@@ -333,11 +366,7 @@ func (ck *ClusterKit) resign(r *raft.Raft) {
 	if ck.ctx.Err() != nil {
 		return
 	}
-	if r.State() == raft.Leader {
-		if err := r.LeadershipTransfer().Error(); err != nil {
-			ck.log.Debug("leadership not handed over", "error", err)
-		}
-	}
+	ck.handOnLeadership(ck.ctx, r)
 	if err := r.Shutdown().Error(); err != nil {
 		ck.log.Warn("Raft not shut down in order", "error", err)
 	}

@@ -63,8 +63,9 @@ func listenOn(field, addr string) (net.Listener, error) {
 // peerAddr is how Raft names this node.
 func (n *network) peerAddr() string { return n.streams.raft.Addr().String() }
 
-func (n *network) transport(book *addressBook, log hclog.Logger) *raftTransport {
+func (n *network) transport(book *addressBook, writes *writeWatch, log hclog.Logger) *raftTransport {
 	t := newRaftTransport(n.streams, book, raftRPCTimeout, log)
+	t.stalled = writes.stalled
 	t.replicates = func(id raft.ServerID, term uint64) bool {
 		r := book.raft.Load()
 		return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term &&

@@ -34,7 +34,9 @@ const (
 type raftStore struct {
 	bolt      *raftboltdb.BoltStore
 	logs      raft.LogStore
+	stable    raft.StableStore
 	snapshots raft.SnapshotStore
+	writes    *writeWatch
 }
 
 func openRaftStore(dir string, log hclog.Logger) (*raftStore, error) {
@@ -56,16 +58,17 @@ func openRaftStore(dir string, log hclog.Logger) (*raftStore, error) {
 	if err != nil {
 		return nil, errors.Join(dataDirError("snapshots in %q cannot be used: %w: give this user access", dir, err), bolt.Close())
 	}
-	cache, err := raft.NewLogCache(512, bolt)
+	writes := &writeWatch{}
+	cache, err := raft.NewLogCache(512, watchedLogs{bolt, writes})
 	if err != nil {
 		return nil, errors.Join(err, bolt.Close())
 	}
-	return &raftStore{bolt: bolt, logs: cache, snapshots: snapshots}, nil
+	return &raftStore{bolt: bolt, logs: cache, stable: watchedStable{bolt, writes}, snapshots: snapshots, writes: writes}, nil
 }
 
 // empty reports whether Raft has never run here.
 func (s *raftStore) empty() (bool, error) {
-	used, err := raft.HasExistingState(s.logs, s.bolt, s.snapshots)
+	used, err := raft.HasExistingState(s.logs, s.stable, s.snapshots)
 	if err != nil {
 		return false, dataDirError("Raft log cannot be read: %w: restore it, or start with an empty directory", err)
 	}

@@ -66,14 +66,25 @@ func (s *session) start(ctx context.Context, refused func(error)) {
 	})
 }
 
-// stop gives up the lease. When it returns, the session is not renewed any
-// more. It may be called again.
-func (s *session) stop() {
+// stop gives up the lease. When it returns nil, the session is not renewed any
+// more; it returns the context's error if a write to the disk lasts longer. It
+// may be called again.
+func (s *session) stop(ctx context.Context) error {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	s.wg.Wait()
-	s.lease.Store(nil)
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		s.lease.Store(nil)
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("end the session: %w", ctx.Err())
+	}
 }
 
 // run keeps a session until the context ends. It returns an error when the

@@ -233,7 +233,9 @@ func TestSessionHoldsItsLeaseOnlyWhileRenewed(t *testing.T) {
 		renew := f.renew
 		var silent atomic.Bool
 		silent.Store(true)
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 		f.renew = func(ctx context.Context, req renewRequest) (renewResponse, error) {
 			if silent.Load() {
 				return renewResponse{}, ErrNoLeader
@@ -250,7 +252,9 @@ func TestSessionHoldsItsLeaseOnlyWhileRenewed(t *testing.T) {
 		if !f.holds() {
 			t.Error("did not get a lease again")
 		}
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 		if f.holds() {
 			t.Error("holds a lease after the stop")
 		}
@@ -275,7 +279,9 @@ func TestLeaseWaitsForTheMap(t *testing.T) {
 		if !f.holds() {
 			t.Fatal("the lease does not count although the map shows its session")
 		}
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -297,7 +303,9 @@ func TestEndedSessionIsFollowedByANewIncarnation(t *testing.T) {
 		if got := f.dir.identity().Incarnation; got != first+1 {
 			t.Errorf("incarnation %d is on disk", got)
 		}
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -313,7 +321,9 @@ func TestSessionSurvivesALostCounter(t *testing.T) {
 		if got := f.incarnation.Load(); got != 42 || !f.holds() {
 			t.Errorf("incarnation %d, lease %v; want 42 and true", got, f.holds())
 		}
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -333,7 +343,9 @@ func TestSessionGivesUpAnIDThatIsInUse(t *testing.T) {
 		if err := <-f.refused; !errors.Is(err, ErrJoinRefused) {
 			t.Errorf("got %v", err)
 		}
-		f.stop()
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

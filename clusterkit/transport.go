@@ -19,7 +19,12 @@ type raftTransport struct {
 	// replicates reports whether this node, as the leader of the term, still
 	// replicates to the server.
 	replicates func(id raft.ServerID, term uint64) bool
+	// stalled reports whether this node's disk does not answer. It then must
+	// not keep the followers from electing another leader.
+	stalled func() bool
 }
+
+var errDiskStalled = errors.New("this node's disk does not answer")
 
 func newRaftTransport(s *streams, addresses raft.ServerAddressProvider, timeout time.Duration, log hclog.Logger) *raftTransport {
 	return &raftTransport{
@@ -39,13 +44,17 @@ func newRaftTransport(s *streams, addresses raft.ServerAddressProvider, timeout 
 // (hashicorp/raft issue 695); without a handler they take the ordinary way.
 func (*raftTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 
-// AppendEntries waits while the peer cannot be reached. An error would make
-// Raft back off, in the end for ten seconds, and a node that returns would
-// stand aside for as long.
+// AppendEntries waits while the peer cannot be reached, or this node's own disk
+// does not answer. An error would make Raft back off, in the end for ten
+// seconds, and a node that returns would stand aside for as long.
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	for {
-		err := t.NetworkTransport.AppendEntries(id, target, args, resp)
-		if !errors.As(err, new(unreachableError)) || isHeartbeat(args) || !t.replicates(id, args.Term) {
+		err := errDiskStalled
+		if !t.stalled() {
+			err = t.NetworkTransport.AppendEntries(id, target, args, resp)
+		}
+		repeats := errors.Is(err, errDiskStalled) || errors.As(err, new(unreachableError))
+		if !repeats || isHeartbeat(args) || !t.replicates(id, args.Term) {
 			return err
 		}
 		select {
@@ -54,6 +63,27 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 		case <-time.After(redialDelay):
 		}
 	}
+}
+
+// AppendEntriesPipeline returns a pipeline that breaks when the disk stalls.
+func (t *raftTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return watchedPipeline{p, t.stalled}, nil
+}
+
+type watchedPipeline struct {
+	raft.AppendPipeline
+	stalled func() bool
+}
+
+func (p watchedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	if p.stalled() {
+		return nil, errDiskStalled
+	}
+	return p.AppendPipeline.AppendEntries(args, resp)
 }
 
 // isHeartbeat tells Raft's heartbeats from its replication as Raft does.
