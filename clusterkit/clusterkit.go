@@ -255,7 +255,7 @@ func (ck *ClusterKit) Stop() error {
 // Shutdown gives up the lease, ends the session, so that others take over this
 // node's partitions at once, and stops everything. When it returns nil, no
 // goroutine of this node is left. The context bounds the wait for hooks that
-// are running; an application that replicates by itself hands its primaries
+// are running, and for a disk that hangs; an application that replicates by itself hands its primaries
 // over before.
 func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 	ck.stopping.Store(true)
@@ -315,17 +315,17 @@ func (ck *ClusterKit) teardown(ctx context.Context) error {
 		ck.stopping.Store(true)
 		ck.cancel()
 		ck.leave()
-		hooks := ck.hooks.close(ctx)
+		ck.hooks.stop()
 		released := make(chan error, 1)
 		go func() { released <- ck.release() }()
 		var err error
 		select {
 		case err = <-released:
 		case <-ctx.Done():
-			err = dataDirError("%q has a write that does not end, and stays locked until it does: %w", ck.opts.DataDir, ctx.Err())
+			err = dataDirError("%q is still in use and stays locked, a request or a write to the disk has not ended: %w", ck.opts.DataDir, ctx.Err())
 		}
 		ck.metrics.unregister()
-		ck.stopErr = errors.Join(hooks, err)
+		ck.stopErr = errors.Join(err, ck.hooks.wait(ctx))
 		ck.end(ErrStopped)
 	})
 	return ck.stopErr

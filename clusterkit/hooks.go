@@ -34,11 +34,12 @@ type hookRunner struct {
 	fired map[int][]Member
 	// queues has, per partition, the calls that wait for the one before. A
 	// partition with an entry has a goroutine at work.
-	queues map[int][]hookCall
-	closed bool
-	wg     sync.WaitGroup
-	ctx    context.Context
-	cancel context.CancelFunc
+	queues  map[int][]hookCall
+	stopped bool
+	// wg has the goroutines of the partitions, acks the acknowledgements.
+	wg, acks sync.WaitGroup
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 type hookCall struct {
@@ -66,7 +67,7 @@ func (h *hookRunner) observe(prev, next *Map) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	first := !h.live
-	if first && !h.joined(next) || h.closed {
+	if first && !h.joined(next) || h.stopped {
 		return
 	}
 	h.live = true
@@ -136,7 +137,7 @@ func (h *hookRunner) work(partition int) {
 	for {
 		h.mu.Lock()
 		queue := h.queues[partition]
-		if len(queue) == 0 || h.closed {
+		if len(queue) == 0 || h.stopped {
 			delete(h.queues, partition)
 			h.mu.Unlock()
 			return
@@ -153,7 +154,7 @@ func (h *hookRunner) work(partition int) {
 			continue
 		}
 		if call.from != nil {
-			h.copied(h.ctx, call.partition, call.member)
+			h.acknowledge(call)
 		}
 	}
 }
@@ -181,13 +182,33 @@ func (h *hookRunner) fire(hooks []partitionHook, call hookCall) error {
 	return errors.Join(errs...)
 }
 
-// close starts no more hooks and waits for the running ones, at most until the
-// context ends: a hook that does not return cannot be stopped.
-func (h *hookRunner) close(ctx context.Context) error {
+// acknowledge says that a copy was made, unless the runner was stopped.
+func (h *hookRunner) acknowledge(call hookCall) {
 	h.mu.Lock()
-	h.closed = true
+	stopped := h.stopped
+	if !stopped {
+		h.acks.Add(1)
+	}
+	h.mu.Unlock()
+	if !stopped {
+		defer h.acks.Done()
+		h.copied(h.ctx, call.partition, call.member)
+	}
+}
+
+// stop starts no more hooks. When it returns, nothing is acknowledged any more.
+// Hooks that are running go on.
+func (h *hookRunner) stop() {
+	h.mu.Lock()
+	h.stopped = true
 	h.mu.Unlock()
 	h.cancel()
+	h.acks.Wait()
+}
+
+// wait waits for the running hooks after stop, at most until the context ends:
+// a hook that does not return cannot be stopped.
+func (h *hookRunner) wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.wg.Wait()

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"github.com/hashicorp/raft"
 )
 
 // hookLog records the calls of a hook.
@@ -30,6 +32,12 @@ func (l *hookLog) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.calls)
+}
+
+// close stops the runner and waits for its hooks.
+func (h *hookRunner) close(ctx context.Context) error {
+	h.stop()
+	return h.wait(ctx)
 }
 
 func always(*Map) bool { return true }
@@ -174,6 +182,32 @@ func TestBadHooksHarmNobodyElse(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAStopDoesNotLetRaftWaitForHooks stops a node while a hook is running: Raft
+// must not be led by a node that does nothing else any more.
+func TestAStopDoesNotLetRaftWaitForHooks(t *testing.T) {
+	c := newTestCluster(t, Config{PartitionCount: 1})
+	release := make(chan struct{})
+	c.start(func(ck *ClusterKit) {
+		ck.OnPartitionChange(func(string, *Node, *Node) { <-release })
+	}, "node-1")
+	ck := c.nodes["node-1"]
+	stopped := make(chan error, 1)
+	go func() { stopped <- ck.Shutdown(t.Context()) }()
+	c.eventually("end of Raft and the release of the directory", func() bool {
+		dir, err := openDataDir(ck.opts.DataDir, "node-1")
+		return err == nil && dir.close() == nil && ck.book.raft.Load().State() == raft.Shutdown
+	})
+	select {
+	case err := <-stopped:
+		t.Errorf("did not wait for the hook: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
 }
 
 // TestSeedScenarioNodeDies is the first scenario of "When Hooks Fire": of four
