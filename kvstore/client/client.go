@@ -138,7 +138,7 @@ func (c *Client) Get(ctx context.Context, key string) (Value, error) {
 	if err := CheckKey(key); err != nil {
 		return Value{}, fmt.Errorf("get: %w", err)
 	}
-	a, err := c.read(ctx, keyPath(key), api.MaxValueBytes, wantVersion)
+	a, err := c.read(ctx, keyPath(key), api.MaxValueBytes)
 	if err != nil {
 		return Value{}, fmt.Errorf("get %s: %w", quote(key), err)
 	}

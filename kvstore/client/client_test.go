@@ -455,10 +455,11 @@ func TestStatusOfNodeWithLeader(t *testing.T) {
 		endpoints    []string
 		from, leader string
 	}{
-		"the first knows": {[]string{node("first", "node-1"), node("second", "node-1")}, "first", "node-1"},
-		"the last knows":  {[]string{node("first", ""), deadAddr(t), node("third", "node-3")}, "third", "node-3"},
-		"nobody knows":    {[]string{node("first", ""), node("second", ""), deadAddr(t)}, "first", ""},
-		"the only one":    {[]string{node("first", "")}, "first", ""},
+		"the first knows":       {[]string{node("first", "node-1"), node("second", "node-1")}, "first", "node-1"},
+		"the last knows":        {[]string{node("first", ""), deadAddr(t), node("third", "node-3")}, "third", "node-3"},
+		"the others are frozen": {[]string{frozenAddr(t), frozenAddr(t), node("third", "")}, "third", ""},
+		"nobody knows":          {[]string{node("first", ""), node("second", ""), deadAddr(t)}, "first", ""},
+		"the only one":          {[]string{node("first", "")}, "first", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := newClient(t, tc.endpoints...).Status(t.Context())

@@ -23,7 +23,10 @@ const maxErrorBytes = 64 << 10
 // operation is one call of the client, over all its attempts. Only the
 // goroutine of the call uses it, but for sent.
 type operation struct {
-	write     bool
+	write bool
+	// probe asks for attempts only at nodes that answer: writes for their
+	// outcome, others to leave silent nodes sooner.
+	probe     bool
 	want      want
 	maxAnswer int
 	place     uint64
@@ -50,12 +53,12 @@ const (
 
 type operationKey struct{}
 
-func (c *Client) read(ctx context.Context, path string, maxAnswer int, want want) (*answer, error) {
-	return c.do(ctx, c.reads, http.MethodGet, path, nil, &operation{want: want, maxAnswer: maxAnswer})
+func (c *Client) read(ctx context.Context, path string, maxAnswer int) (*answer, error) {
+	return c.do(ctx, c.reads, http.MethodGet, path, nil, &operation{want: wantVersion, maxAnswer: maxAnswer})
 }
 
 func (c *Client) write(ctx context.Context, method, path string, body []byte, want want) (*answer, error) {
-	return c.do(ctx, c.writes, method, path, body, &operation{write: true, want: want})
+	return c.do(ctx, c.writes, method, path, body, &operation{write: true, probe: true, want: want})
 }
 
 func (c *Client) do(ctx context.Context, r retrier, method, path string, body []byte, op *operation) (*answer, error) {

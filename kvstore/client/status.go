@@ -102,27 +102,32 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 // does, it returns the first answer.
 func (c *Client) ledCluster(ctx context.Context) (*clusterAnswer, error) {
 	var first *clusterAnswer
-	for range c.endpoints.size() {
+	asked := make([]bool, c.endpoints.size())
+	for {
 		var now clusterAnswer
-		err := c.getJSON(ctx, "/cluster", &now)
-		switch {
-		case err != nil && first == nil:
+		if err := c.getJSON(ctx, "/cluster", &now); err != nil && first == nil {
 			return nil, err
-		case err != nil:
+		} else if err != nil {
 			return first, nil
-		case now.Leader != "":
+		}
+		if now.Leader != "" {
 			return &now, nil
-		case first == nil:
+		}
+		if first == nil {
 			first = &now
 		}
 		place, _ := c.endpoints.pick()
+		i := c.endpoints.index(place)
+		if asked[i] {
+			return first, nil
+		}
+		asked[i] = true
 		c.endpoints.failed(place)
 	}
-	return first, nil
 }
 
 func (c *Client) getJSON(ctx context.Context, path string, to any) error {
-	a, err := c.read(ctx, path, maxStatusBytes, wantNothing)
+	a, err := c.do(ctx, c.reads, http.MethodGet, path, nil, &operation{probe: true, maxAnswer: maxStatusBytes})
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", http.MethodGet, path, err)
 	}

@@ -51,7 +51,7 @@ func (t *transport) CloseIdleConnections() { t.http.CloseIdleConnections() }
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	op := operationOf(req.Context())
 	place := op.place
-	if op.write && !t.ring.answeredLately(place) {
+	if op.probe && !t.ring.answeredLately(place) {
 		if err := t.probe(req.Context(), req.URL.Host); err != nil {
 			if req.Body != nil {
 				_ = req.Body.Close()
