@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,8 +23,7 @@ func (k *kvctl) setCommand() *cobra.Command {
 			value := []byte(args[1])
 			if args[1] == "-" {
 				var err error
-				// One byte more than fits: the client says that it is too large.
-				if value, err = io.ReadAll(io.LimitReader(k.stdin, api.MaxValueBytes+1)); err != nil {
+				if value, err = k.readValue(cmd.Context()); err != nil {
 					return fmt.Errorf("read VALUE from standard input: %w", err)
 				}
 			}
@@ -32,6 +32,29 @@ func (k *kvctl) setCommand() *cobra.Command {
 				return err
 			})
 		},
+	}
+}
+
+var errInterrupted = errors.New("interrupted, nothing was stored")
+
+// readValue returns what standard input holds, or one byte more than a value
+// may have. A terminal or a pipe does not let go of a reader, so when ctx ends
+// that one is left behind for the end of the program.
+func (k *kvctl) readValue(ctx context.Context) ([]byte, error) {
+	type result struct {
+		value []byte
+		err   error
+	}
+	read := make(chan result, 1)
+	go func() {
+		value, err := io.ReadAll(io.LimitReader(k.stdin, api.MaxValueBytes+1))
+		read <- result{value, err}
+	}()
+	select {
+	case r := <-read:
+		return r.value, r.err
+	case <-ctx.Done():
+		return nil, errInterrupted
 	}
 }
 

@@ -173,6 +173,31 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// Ctrl-C ends a command that waits for standard input before it has asked a
+// node for anything.
+func TestInterruptedWhileReading(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	stdin, typing := io.Pipe()
+	defer typing.Close()
+	addr := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a node was asked") })
+	var stderr strings.Builder
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{"--endpoints", addr, "--timeout", "1ns", "set", "k", "-"}, noEnv, stdin, io.Discard, &stderr)
+	}()
+	if _, err := typing.Write([]byte("begun")); err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	if got := <-code; got != exitInterrupted {
+		t.Errorf("exit code %d: %s", got, &stderr)
+	}
+	if !strings.Contains(stderr.String(), "standard input") || strings.Contains(stderr.String(), "node") {
+		t.Errorf("stderr: %s", &stderr)
+	}
+}
+
 func TestEndpointsFromEnvironment(t *testing.T) {
 	env := map[string]string{"KVCTL_ENDPOINTS": answering(t, api.CodeNotFound) + "," + answering(t, api.CodeNotFound)}
 	getenv := func(name string) string { return env[name] }
