@@ -45,6 +45,9 @@ type ClusterKit struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	// starting ends, at the latest with ctx, when a start is to be given up.
+	starting   context.Context
+	abortStart context.CancelFunc
 	// inCluster ends, at the latest with ctx, when this node cannot be part of
 	// the cluster any more.
 	inCluster context.Context
@@ -119,6 +122,7 @@ func (ck *ClusterKit) Returning() bool { return ck.returning }
 func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, returning: dir.identity().ClusterUUID != "", clock: clock, done: make(chan struct{}), ready: newBroadcast()}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
+	ck.starting, ck.abortStart = context.WithCancel(ck.ctx)
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
 	ck.log = opts.Logger.With("node", opts.NodeID)
 	ck.metrics = metrics{ck}
@@ -234,12 +238,15 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 
 // awaitAssignment waits for the first assignment of every partition.
 func (ck *ClusterKit) awaitAssignment() error {
-	ctx, cancel := context.WithTimeout(ck.ctx, foundTimeout)
+	ctx, cancel := context.WithTimeout(ck.starting, foundTimeout)
 	defer cancel()
 	for m := range ck.Watch(ctx) {
 		if m.Partitions[len(m.Partitions)-1].assigned() {
 			return nil
 		}
+	}
+	if ck.stopping.Load() {
+		return ErrStopped
 	}
 	return fmt.Errorf("bootstrap: the first assignment was not made within %s", foundTimeout)
 }
@@ -252,13 +259,15 @@ func (ck *ClusterKit) Stop() error {
 	return ck.Shutdown(ctx)
 }
 
-// Shutdown gives up the lease, ends the session, so that others take over this
+// Shutdown ends a [ClusterKit.Start] that is going on, which then returns
+// [ErrStopped]. It gives up the lease, ends the session, so that others take over this
 // node's partitions at once, and stops everything. When it returns nil, no
 // goroutine of this node is left. The context bounds the wait for hooks that
 // are running, and for a disk that hangs; an application that replicates by itself hands its primaries
 // over before.
 func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 	ck.stopping.Store(true)
+	ck.abortStart()
 	ck.life.Lock()
 	defer ck.life.Unlock()
 	if ck.started {

@@ -142,12 +142,15 @@ func (noClusterError) Unwrap() error { return ErrNotReady }
 // this node.
 func (ck *ClusterKit) enter(ctx context.Context) (founded bool, err error) {
 	resp, err := ck.joiner().attempt(ctx)
+	if ck.stopping.Load() {
+		return false, ErrStopped
+	}
 	if err == nil {
 		ck.founder.yield("let into one")
 		return false, ck.adopt(resp)
 	}
 	attempt, ok := errors.AsType[notLetIn](err)
-	if !ok || ck.stopping.Load() || !ck.founder.decide(attempt) {
+	if !ok || !ck.founder.decide(attempt) {
 		return false, err
 	}
 	err = ck.found()
@@ -167,7 +170,7 @@ func (ck *ClusterKit) foundOrJoin() (founded bool, err error) {
 	case !ck.opts.Bootstrap || id.ClusterUUID != "":
 		return false, nil
 	}
-	founded, err = ck.enter(ck.ctx)
+	founded, err = ck.enter(ck.starting)
 	if _, undecided := errors.AsType[notLetIn](err); undecided || errors.Is(err, errNodeIDInUse) {
 		ck.log.Info("neither founded nor joined yet, trying again", "error", err)
 		return false, nil

@@ -232,3 +232,54 @@ func TestFounderThatLostItsDiskJoinsItsCluster(t *testing.T) {
 		t.Errorf("it is in cluster %s, want %s", got, founded)
 	}
 }
+
+// TestStopInterruptsStart stops a node that asks a peer that does not answer.
+func TestStopInterruptsStart(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	next := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("a node that stops has asked the next peer")
+	}))
+	defer next.Close()
+	c := newTestCluster(t, Config{})
+	c.edit = func(o *Options) { o.JoinAddr = silent.Listener.Addr().String() + "," + next.Listener.Addr().String() }
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() { started <- ck.Start() }()
+	<-asked
+	stop(t, ck)
+	if err := <-started; !errors.Is(err, ErrStopped) {
+		t.Errorf("start returned %v, want %v", err, ErrStopped)
+	}
+}
+
+// TestNodeThatStopsFoundsNothing answers a node that stops what would let it
+// found a cluster.
+func TestNodeThatStopsFoundsNothing(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	var ck *ClusterKit
+	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		ck.stopping.Store(true)
+		writeError(w, http.StatusServiceUnavailable, codeNoCluster, "")
+	}))
+	defer peer.Close()
+	c.edit = func(o *Options) { o.JoinAddr = peer.Listener.Addr().String() }
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if founded, err := ck.start(); founded || !errors.Is(err, ErrStopped) {
+		t.Errorf("founded: %v, %v", founded, err)
+	}
+	if id := ck.dir.identity(); id.Founder {
+		t.Errorf("a node that stops has founded %s", id.ClusterUUID)
+	}
+}

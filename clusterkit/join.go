@@ -211,7 +211,7 @@ func (ck *ClusterKit) join() {
 		refusal, _ := errors.AsType[nodeIDInUse](err)
 		outlasted := inUse.outlasts(err, cmp.Or(refusal.lease, DefaultLeaseDuration))
 		switch {
-		case ck.ctx.Err() != nil, founded:
+		case ck.ctx.Err() != nil, errors.Is(err, ErrStopped), founded:
 			return
 		case err == nil:
 			ctx, cancel := context.WithTimeout(ck.ctx, firstContact)

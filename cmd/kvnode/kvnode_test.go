@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -278,5 +279,32 @@ func TestHealthcheck(t *testing.T) {
 	}
 	if code, said := check("nonsense"); code != exitUsage || !strings.Contains(said, "HTTP_ADDR") {
 		t.Errorf("no address: exit code %d: %s", code, said)
+	}
+}
+
+// A signal during the start ends it: the node asks nobody else whether to
+// found a cluster.
+func TestSignalDuringTheStart(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	next := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the node goes on starting")
+	}))
+	defer next.Close()
+	env := valid(t).with("JOIN_ADDR", silent.Listener.Addr().String()+","+next.Listener.Addr().String())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout, stderr output
+	code := make(chan int, 1)
+	go func() { code <- run(ctx, nil, env.getenv, &stdout, &stderr) }()
+	<-asked
+	cancel()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d:\n%s", got, stderr.String())
 	}
 }

@@ -90,7 +90,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		serving.Wait()
 	}()
 
-	if err := ck.Start(); err != nil {
+	if err := startUntil(ctx, ck); err != nil || ctx.Err() != nil {
 		return err
 	}
 	log.Info("node is listening", "node", cfg.NodeID, "http", cfg.HTTPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
@@ -105,6 +105,25 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	case err := <-served:
 		return err
 	}
+}
+
+// startUntil starts the control plane. It gives up when the context ends, and
+// returns nil then: this is a stop like any other.
+func startUntil(ctx context.Context, ck *clusterkit.ClusterKit) error {
+	stopped := make(chan error, 1)
+	interrupt := context.AfterFunc(ctx, func() {
+		stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		stopped <- ck.Shutdown(stop)
+	})
+	err := ck.Start()
+	if interrupt() {
+		return err
+	}
+	if stop := <-stopped; stop != nil || errors.Is(err, clusterkit.ErrStopped) {
+		return stop
+	}
+	return err
 }
 
 // claimDataDir returns the directory of the data plane. A node that was part
