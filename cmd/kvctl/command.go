@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
@@ -60,9 +62,8 @@ func (k *kvctl) rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("kvctl {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf(`%w (put "--" before a key or value that begins with "-")`, err)
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	fromEnv := defaultEndpoints
 	if v := k.getenv(endpointsVar); v != "" {
 		fromEnv = v
@@ -74,6 +75,41 @@ func (k *kvctl) rootCommand() *cobra.Command {
 	return root
 }
 
+// flagError puts an error of the flags into words.
+func flagError(_ *cobra.Command, err error) error {
+	if _, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return fmt.Errorf(`%w (put "--" before a key or value that begins with "-")`, err)
+	}
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s is %q: give a %s", e.GetFlag().Name, e.GetValue(), e.GetFlag().Value.Type())
+	}
+	return err
+}
+
+// helpCommand is cobra's, but refuses what is no command.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		Args: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = needsCommand(found, rest)
+			}
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			found.InitDefaultHelpFlag()
+			found.InitDefaultVersionFlag()
+			return found.Help()
+		},
+	}
+}
+
 // needsCommand refuses a command line that ends before it says what to do.
 func needsCommand(cmd *cobra.Command, args []string) error {
 	var names []string
@@ -81,6 +117,9 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 		if c.IsAvailableCommand() {
 			names = append(names, c.Name())
 		}
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
 	}
 	if len(args) > 0 {
 		return fmt.Errorf("unknown command %q, give one of: %s", args[0], strings.Join(names, ", "))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 )
@@ -35,6 +36,14 @@ var (
 	errUsage     = errors.New("usage")
 	errUnhealthy = errors.New("the cluster is unhealthy")
 )
+
+// usage makes err, if it is one, an error of usage.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errUsage, err)
+}
 
 // exitCode maps the error of a command to the program's exit code. ctx is the
 // one that signals end.

@@ -20,12 +20,18 @@ func (k *kvctl) setCommand() *cobra.Command {
 		Example: "  kvctl set greeting hello\n  kvctl set photo - < photo.jpg",
 		Args:    named("KEY", "VALUE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := usage(client.CheckKey(args[0])); err != nil {
+				return err
+			}
 			value := []byte(args[1])
 			if args[1] == "-" {
 				var err error
 				if value, err = k.readValue(cmd.Context()); err != nil {
 					return fmt.Errorf("read VALUE from standard input: %w", err)
 				}
+			}
+			if err := usage(client.CheckValue(value)); err != nil {
+				return err
 			}
 			return k.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				_, err := c.Set(ctx, args[0], value)
@@ -64,6 +70,9 @@ func (k *kvctl) getCommand() *cobra.Command {
 		Short: "Print the bytes of a value; exit code 3 if there is none",
 		Args:  named("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := usage(client.CheckKey(args[0])); err != nil {
+				return err
+			}
 			return k.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				value, err := c.Get(ctx, args[0])
 				if err != nil {
@@ -85,6 +94,9 @@ func (k *kvctl) delCommand() *cobra.Command {
 		Short: "Remove a key; that it is absent is no error",
 		Args:  named("KEY"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := usage(client.CheckKey(args[0])); err != nil {
+				return err
+			}
 			return k.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return c.Delete(ctx, args[0])
 			})

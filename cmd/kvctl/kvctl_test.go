@@ -125,9 +125,9 @@ func TestExitCodes(t *testing.T) {
 		{"no answer", cut, []string{"del", "k"}, exitOutcomeUnknown, "unknown"},
 		{"refused", answering(t, api.CodeBadRequest), []string{"get", "k"}, exitError, ""},
 		{"not a node", serve(t, http.NotFound), []string{"get", "k"}, exitError, "404"},
-		{"empty key", dead, []string{"set", "", "v"}, exitError, "key is empty"},
-		{"long key", dead, []string{"get", tooLong}, exitError, "4096"},
-		{"long value", dead, []string{"set", "k", strings.Repeat("x", api.MaxValueBytes+1)}, exitError, "value"},
+		{"empty key", dead, []string{"set", "", "v"}, exitUsage, "key is empty"},
+		{"long key", dead, []string{"get", tooLong}, exitUsage, "4096"},
+		{"long value", dead, []string{"set", "k", strings.Repeat("x", api.MaxValueBytes+1)}, exitUsage, "value has more than 1048575 bytes"},
 		{"no command", dead, nil, exitUsage, "set"},
 		{"unknown command", dead, []string{"put"}, exitUsage, "put"},
 		{"no subcommand", dead, []string{"cluster"}, exitUsage, "status"},
@@ -138,6 +138,11 @@ func TestExitCodes(t *testing.T) {
 		{"output", dead, []string{"cluster", "status", "--output", "xml"}, exitUsage, "json"},
 		{"endpoint", "http://x", []string{"get", "k"}, exitUsage, "host:port"},
 		{"timeout", dead, []string{"--timeout", "0s", "get", "k"}, exitUsage, "--timeout"},
+		{"duration", dead, []string{"--timeout", "soon", "get", "k"}, exitUsage, `--timeout is "soon": give a duration`},
+		{"key to be deleted", dead, []string{"del", ""}, exitUsage, "key is empty"},
+		{"help on nothing", dead, []string{"help", "nosuch"}, exitUsage, `unknown command "nosuch"`},
+		{"help on less", dead, []string{"help", "cluster", "nosuch"}, exitUsage, `unknown command "nosuch"`},
+		{"help on more", dead, []string{"help", "get", "k"}, exitUsage, `unexpected argument "k"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := kvctlRun(t, "", append([]string{"--endpoints", tc.addr, "--timeout", "50ms"}, tc.args...)...)
@@ -151,9 +156,43 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// The hint at "--" stands where it helps only.
+func TestHintAtDashes(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want bool
+	}{
+		{[]string{"set", "k", "-5"}, true},
+		{[]string{"get", "--frob"}, true},
+		{[]string{"get", "--timeout", "soon", "k"}, false},
+		{[]string{"get", "k", "--timeout"}, false},
+		{[]string{"get"}, false},
+	} {
+		got := kvctlRun(t, "", tc.args...)
+		if hinted := strings.Contains(got.stderr, `"--"`); got.code != exitUsage || hinted != tc.want {
+			t.Errorf("%q: %+v", tc.args, got)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"help"}, "Exit codes"},
+		{[]string{"help", "set"}, "set KEY VALUE"},
+		{[]string{"help", "cluster", "status"}, "--output"},
+	} {
+		if got := kvctlRun(t, "", tc.args...); got.code != exitOK || !strings.Contains(got.stdout, tc.want) || got.stderr != "" {
+			t.Errorf("%q: %+v", tc.args, got)
+		}
+	}
+}
+
 func TestOversizedStandardInput(t *testing.T) {
 	got := kvctlRun(t, strings.Repeat("x", api.MaxValueBytes+100), "set", "k", "-")
-	if got.code != exitError || !strings.Contains(got.stderr, "value") {
+	if got.code != exitUsage || !strings.Contains(got.stderr, "value has more than 1048575 bytes") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -72,6 +72,14 @@ func deadAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// wantPlain fails the test for an error that speaks of Go's contexts.
+func wantPlain(t *testing.T, err error) {
+	t.Helper()
+	if strings.Contains(err.Error(), "context") {
+		t.Errorf("not in words for users: %v", err)
+	}
+}
+
 func TestOperations(t *testing.T) {
 	var mu sync.Mutex
 	values := map[string][]byte{}
@@ -193,6 +201,7 @@ func TestDeadlineAfterCertainFailuresOnly(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), endpoints[0]) {
 				t.Errorf("the error does not say that time was up and what was last seen: %v", err)
 			}
+			wantPlain(t, err)
 		})
 	}
 }
@@ -223,6 +232,7 @@ func TestCancelledBeforeSending(t *testing.T) {
 	if !errors.Is(err, api.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Errorf("Delete: %v", err)
 	}
+	wantPlain(t, err)
 }
 
 // A node that takes the request and says nothing: at the deadline the outcome
@@ -235,9 +245,11 @@ func TestSilentNode(t *testing.T) {
 	c := newClientWith(t, Config{Endpoints: []string{silent, other}})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := c.Set(ctx, "k", []byte("v")); !errors.Is(err, api.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+	_, err := c.Set(ctx, "k", []byte("v"))
+	if !errors.Is(err, api.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Set: %v", err)
 	}
+	wantPlain(t, err)
 	if _, err := c.Set(t.Context(), "k", []byte("v")); err != nil || requests.Load() != 1 {
 		t.Errorf("second Set: %v, %d requests to the silent node", err, requests.Load())
 	}

@@ -15,7 +15,7 @@ func CheckKey(key string) error {
 	case key == "":
 		return api.Errorf(api.CodeBadRequest, "the key is empty: give 1 to %d bytes", api.MaxKeyBytes)
 	case len(key) > api.MaxKeyBytes:
-		return tooLarge("key", len(key), api.MaxKeyBytes)
+		return tooLarge("key", api.MaxKeyBytes)
 	}
 	return nil
 }
@@ -24,13 +24,14 @@ func CheckKey(key string) error {
 // [api.MaxValueBytes].
 func CheckValue(value []byte) error {
 	if len(value) > api.MaxValueBytes {
-		return tooLarge("value", len(value), api.MaxValueBytes)
+		return tooLarge("value", api.MaxValueBytes)
 	}
 	return nil
 }
 
-func tooLarge(what string, size, limit int) error {
-	return api.Errorf(api.CodeTooLarge, "the %s has %d bytes: the limit is %d", what, size, limit).
+// tooLarge names no size: a caller may have stopped reading beyond the limit.
+func tooLarge(what string, limit int) error {
+	return api.Errorf(api.CodeTooLarge, "the %s has more than %d bytes", what, limit).
 		With("limit", strconv.Itoa(limit))
 }
 

@@ -96,14 +96,14 @@ func (op *operation) result(ctx context.Context) (*answer, error) {
 		return nil, fmt.Errorf("%w: %w", api.ErrOutcomeUnknown, op.cause)
 	default:
 		reason := api.Errorf(api.CodeUnavailable, "not executed, no node could serve it in time")
-		err := ctx.Err()
-		if err == nil {
-			err = context.DeadlineExceeded // it is too near for another attempt
+		ending := ctx.Err()
+		switch {
+		case ending == nil:
+			ending = context.DeadlineExceeded // it is too near for another attempt
+		case errors.Is(ending, context.Canceled):
+			reason = api.Errorf(api.CodeUnavailable, "not executed, interrupted before a node could serve it")
 		}
-		if errors.Is(op.cause, err) {
-			return nil, fmt.Errorf("%w: %w", reason, op.cause)
-		}
-		return nil, fmt.Errorf("%w (%w): %w", reason, err, op.cause)
+		return nil, because{fmt.Errorf("%w: %w", reason, op.cause), ending}
 	}
 }
 
@@ -152,8 +152,23 @@ func (op *operation) blame(a attempt, err error) {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = because{errors.New("interrupted before it answered"), err}
+	case errors.Is(err, context.DeadlineExceeded):
+		err = because{errors.New("no answer in time"), err}
+	}
 	op.cause = fmt.Errorf("%s: %w", op.addr, err)
 }
+
+// because is an error with a further cause, for programs, that its text leaves
+// out.
+type because struct {
+	error
+	cause error
+}
+
+func (b because) Unwrap() []error { return []error{b.error, b.cause} }
 
 func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
