@@ -22,6 +22,9 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
+// tooSlow is the cause of a context that ends after d.
+func tooSlow(d time.Duration) error { return fmt.Errorf("it took longer than %v", d) }
+
 func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
 	var (
 		options localcluster.Options
@@ -76,7 +79,7 @@ func checkCluster(o localcluster.Options) error {
 }
 
 func serveCluster(ctx context.Context, options localcluster.Options, stdout io.Writer) error {
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, tooSlow(startTimeout))
 	defer cancel()
 	c, err := localcluster.Start(starting, options)
 	if err != nil {
@@ -88,7 +91,7 @@ func serveCluster(ctx context.Context, options localcluster.Options, stdout io.W
 	}
 	announce(stdout, c, options.Dir)
 	c.Watch(ctx)
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stopping, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopTimeout, tooSlow(stopTimeout))
 	defer cancel()
 	return c.StopAll(stopping)
 }

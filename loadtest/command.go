@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes.
@@ -35,11 +37,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Short: "Load a cluster and prove that no acknowledged write is lost",
 		Long: "Load a cluster and prove that no acknowledged write is lost.\n\n" +
 			"Exit codes: 0 all checks passed, 1 a check failed, 2 usage, 4 cluster unavailable, 130 interrupted.",
+		Version:          version(),
+		Args:             needsCommand,
+		Run:              func(*cobra.Command, []string) {},
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
 	root.AddCommand(runCommand(getenv, stdout), clusterCommand(stdout, stderr), demoCommand(stdout))
+	root.SetVersionTemplate("loadtest {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -60,4 +67,29 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	default:
 		return exitFailed
 	}
+}
+
+// needsCommand refuses a command line that does not say what to do.
+func needsCommand(_ *cobra.Command, args []string) error {
+	missing := "no command"
+	if len(args) > 0 {
+		missing = fmt.Sprintf("unknown command %q", args[0])
+	}
+	return fmt.Errorf("%s, give one of: run, cluster, demo", missing)
+}
+
+// flagError puts an error of the flags into words.
+func flagError(_ *cobra.Command, err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s is %q: give a value of type %s", e.GetFlag().Name, e.GetValue(), e.GetFlag().Value.Type())
+	}
+	return err
+}
+
+// version is that of the module that the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }

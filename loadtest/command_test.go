@@ -122,8 +122,36 @@ func TestRunInterrupted(t *testing.T) {
 	if got := run(ctx, []string{"run", "--endpoints", addr, "--duration", "1h"}, noEnv, &stdout, &stderr); got != exitInterrupted {
 		t.Errorf("exit code %d: %s", got, &stderr)
 	}
+	if got := stderr.String(); got != "loadtest: interrupted\n" {
+		t.Errorf("stderr: %s", got)
+	}
 	if !strings.Contains(stdout.String(), "p99") || !strings.Contains(stdout.String(), "interrupted") {
 		t.Errorf("stdout: %s", &stdout)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, tc := range []struct {
+		args   []string
+		stderr string
+	}{
+		{nil, "no command, give one of: run, cluster, demo"},
+		{[]string{"start"}, `unknown command "start"`},
+		{[]string{"cluster", "--nodes", "three"}, `--nodes is "three"`},
+		{[]string{"run", "--duration", "long"}, `--duration is "long"`},
+	} {
+		var stdout, stderr strings.Builder
+		got := run(t.Context(), tc.args, noEnv, &stdout, &stderr)
+		if got != exitUsage || !strings.Contains(stderr.String(), tc.stderr) || strings.Contains(stderr.String(), "strconv") || stdout.Len() != 0 {
+			t.Errorf("%q: exit code %d\nstdout: %s\nstderr: %s", tc.args, got, &stdout, &stderr)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout, stderr strings.Builder
+	if got := run(t.Context(), []string{"--version"}, noEnv, &stdout, &stderr); got != exitOK || !strings.HasPrefix(stdout.String(), "loadtest ") {
+		t.Errorf("exit code %d\nstdout: %s\nstderr: %s", got, &stdout, &stderr)
 	}
 }
 

@@ -33,7 +33,7 @@ func demoCommand(stdout io.Writer) *cobra.Command {
 				return &exitError{exitUsage, err}
 			}
 			return inDir(cmd.Context(), "", func(dir string) error {
-				ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
+				ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoTimeout, tooSlow(demoTimeout))
 				defer cancel()
 				d := &demo{stdout: stdout, start: time.Now()}
 				return d.play(ctx, localcluster.Options{Binary: binary, Dir: dir})
@@ -193,6 +193,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

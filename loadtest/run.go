@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -107,7 +106,7 @@ func verdictError(r *workload.Result) error {
 	case workload.Violated:
 		return &exitError{exitFailed, fmt.Errorf("%d reads contradict what was acknowledged", len(r.Violations))}
 	case workload.Interrupted:
-		return &exitError{exitInterrupted, context.Canceled}
+		return &exitError{exitInterrupted, errors.New("interrupted")}
 	default:
 		return &exitError{exitUnavailable, errors.New("the cluster was not available: no verdict")}
 	}

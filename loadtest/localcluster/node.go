@@ -183,7 +183,7 @@ func (n *Node) stop(ctx context.Context) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		return fmt.Errorf("stop %s: still running: %w", n.ID, ctx.Err())
+		return fmt.Errorf("stop %s: still running: %w", n.ID, context.Cause(ctx))
 	}
 	if code := p.exitCode(); code != 0 {
 		return fmt.Errorf("stop %s: exit code %d; the end of %s:\n%s", n.ID, code, n.LogFile, tail(n.LogFile))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -85,7 +86,7 @@ func (p *process) untilLive(ctx context.Context, n *Node) error {
 			}
 			return n.died()
 		case <-ctx.Done():
-			return fmt.Errorf("start %s: not live: %w (%w)", n.ID, failure, ctx.Err())
+			return fmt.Errorf("start %s: not live: %w (%w)", n.ID, failure, context.Cause(ctx))
 		case <-time.After(pollInterval):
 		}
 	}
@@ -103,7 +104,9 @@ func probe(ctx context.Context, addr, path string) error {
 		return err
 	}
 	resp, err := prober.Do(req)
-	if err != nil {
+	if e, ok := errors.AsType[*url.Error](err); ok && e.Timeout() {
+		return fmt.Errorf("GET %s: no answer in time", req.URL)
+	} else if err != nil {
 		return err
 	}
 	resp.Body.Close()

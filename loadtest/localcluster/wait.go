@@ -46,7 +46,7 @@ func (c *Cluster) wait(ctx context.Context, g goal) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("cluster not %s: %w (%w)", g.name, missing, ctx.Err())
+			return fmt.Errorf("cluster not %s: %w (%w)", g.name, missing, context.Cause(ctx))
 		case <-time.After(pollInterval):
 		}
 	}
