@@ -230,7 +230,8 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 		changes := ck.watch.watch(ck.ctx)
 		ck.wg.Go(func() { ck.handover.run(ck.ctx, changes) })
 	}
-	if empty && !founded {
+	// Who was let in and did not register in time was removed again.
+	if id := ck.dir.identity(); !id.Founder && (empty || id.Incarnation == 0) {
 		ck.wg.Go(ck.join)
 	}
 	return founded, nil

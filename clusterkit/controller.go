@@ -130,7 +130,7 @@ func (c *controller) leadOnce(ctx context.Context) error {
 
 // plan reviews the map at each change.
 func (c *controller) plan(ctx context.Context, k *keeper) {
-	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration)}
+	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration), letIn: make(letIn)}
 	maps := c.watch.watch(ctx)
 	ticker := time.NewTicker(reviewInterval)
 	defer ticker.Stop()
@@ -153,6 +153,8 @@ type planner struct {
 	keeper *keeper
 	// deadSince is when this leader first saw each dead node dead.
 	deadSince map[string]time.Duration
+	// letIn has the servers that have not registered since this leader began.
+	letIn letIn
 	// planned are the nodes that the last plan was for.
 	planned []string
 }
@@ -170,7 +172,7 @@ func (p *planner) once(ctx context.Context) error {
 	return errors.Join(
 		p.desire(ctx, m, now),
 		p.move(ctx),
-		p.changeServers(p.state.Map()),
+		p.changeServers(p.state.Map(), now),
 	)
 }
 
@@ -206,15 +208,17 @@ func (p *planner) move(ctx context.Context) error {
 
 // changeServers makes at most one change, and none before Raft has committed
 // the one before.
-func (p *planner) changeServers(m *Map) error {
+func (p *planner) changeServers(m *Map, now time.Duration) error {
 	future := p.raft.GetConfiguration()
-	change, ok := nextServerChange(future.Configuration().Servers, m, p.caughtUp)
+	servers := future.Configuration().Servers
+	p.letIn.follow(servers, m, now)
+	change, ok := nextServerChange(servers, m, p.caughtUp, func(id raft.ServerID) bool { return p.letIn.abandoned(id, now) })
 	if !ok {
 		return nil
 	}
 	server := change.server
 	if !change.promote {
-		p.log.Info("removing the Raft server of a lost disk", "server", server.ID)
+		p.log.Info("removing a Raft server without a node", "server", server.ID)
 		if err := p.raft.RemoveServer(server.ID, future.Index(), serverChangeTimeout).Error(); err != nil {
 			return fmt.Errorf("remove server %s: %w", server.ID, err)
 		}

@@ -1,6 +1,7 @@
 package clusterkit
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ const (
 	maxVoters = 5
 	// maxCopiesPerNode bounds the copies that are made on one node at a time.
 	maxCopiesPerNode = 8
+	// registrationTime is how long a server may be let in without its node
+	// having registered.
+	registrationTime = 5 * time.Minute
 	// promotionLag is how many entries a follower may be behind to be made a
 	// voter.
 	promotionLag = 64
@@ -197,15 +201,19 @@ type serverChange struct {
 }
 
 // nextServerChange returns the change of Raft's configuration that comes next,
-// and whether there is one. First the identities of lost disks go, then
-// followers that have caught up become voters.
-func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool) (serverChange, bool) {
+// and whether there is one. First the identities of lost disks go, and servers
+// that were let in and abandoned, then followers that have caught up become
+// voters.
+func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, abandoned func(raft.ServerID) bool) (serverChange, bool) {
 	voters := 0
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
 			voters++
 		}
 		if n := nodeOfServer(m, s.ID); n != nil && n.Alive && serverID(n.ID, n.Store) != string(s.ID) && caughtUp(*n) {
+			return serverChange{server: s}, true
+		}
+		if unregistered(s, m) && abandoned(s.ID) {
 			return serverChange{server: s}, true
 		}
 	}
@@ -216,6 +224,36 @@ func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool) (
 		}
 	}
 	return serverChange{}, false
+}
+
+// unregistered reports whether the server was let in, and no node of the map
+// runs on its store.
+func unregistered(s raft.Server, m *Map) bool {
+	n := nodeOfServer(m, s.ID)
+	return s.Suffrage != raft.Voter && (n == nil || serverID(n.ID, n.Store) != string(s.ID))
+}
+
+// letIn has since when each server has been let in without having registered.
+type letIn map[raft.ServerID]time.Duration
+
+func (l letIn) follow(servers []raft.Server, m *Map, now time.Duration) {
+	waiting := make(letIn)
+	for _, s := range servers {
+		if unregistered(s, m) {
+			waiting[s.ID] = now
+		}
+	}
+	maps.DeleteFunc(l, func(id raft.ServerID, _ time.Duration) bool {
+		_, still := waiting[id]
+		return !still
+	})
+	maps.Copy(waiting, l)
+	maps.Copy(l, waiting)
+}
+
+func (l letIn) abandoned(id raft.ServerID, now time.Duration) bool {
+	since, ok := l[id]
+	return ok && now >= since+registrationTime
 }
 
 func nodeOfServer(m *Map, id raft.ServerID) *Node {

@@ -201,12 +201,12 @@ func (ck *ClusterKit) joiner() *joiner {
 	}
 }
 
-// join asks to be let in until the leader's log arrives, or this node has
-// founded the cluster after all.
+// join asks to be let in until this node has registered, or has founded the
+// cluster after all.
 func (ck *ClusterKit) join() {
 	var inUse conflict
 	told := ""
-	for delay := minJoinDelay; ck.ctx.Err() == nil && ck.Map() == nil; delay = min(2*delay, maxJoinDelay) {
+	for delay := minJoinDelay; ck.ctx.Err() == nil && !ck.registered(); delay = min(2*delay, maxJoinDelay) {
 		founded, err := ck.enter(ck.ctx)
 		refusal, _ := errors.AsType[nodeIDInUse](err)
 		outlasted := inUse.outlasts(err, cmp.Or(refusal.lease, DefaultLeaseDuration))
@@ -215,7 +215,11 @@ func (ck *ClusterKit) join() {
 			return
 		case err == nil:
 			ctx, cancel := context.WithTimeout(ck.ctx, firstContact)
-			ck.awaitMap(ctx)
+			for range ck.Watch(ctx) {
+				if ck.registered() {
+					break
+				}
+			}
 			cancel()
 			continue
 		case errors.Is(err, ErrJoinRefused), errors.Is(err, ErrDataDir):
@@ -231,6 +235,12 @@ func (ck *ClusterKit) join() {
 		}
 		sleep(ck.ctx, delay)
 	}
+}
+
+// registered reports whether this node's present session is open.
+func (ck *ClusterKit) registered() bool {
+	m := ck.Map()
+	return m != nil && ck.joined(m)
 }
 
 // adopt records the cluster that let this node in.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 func TestConflictLastsAsLongAsTheLeaseAllows(t *testing.T) {
@@ -56,4 +58,26 @@ func TestConflictTellsTheLease(t *testing.T) {
 			t.Errorf("%s: got %v, want a conflict with the lease %s", id, err, c.config.LeaseDuration)
 		}
 	}
+}
+
+// TestRemovedBeforeItRegisteredAsksAgain brings a node back that had the
+// leader's log, but no session, when it was given up.
+func TestRemovedBeforeItRegisteredAsksAgain(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.start(nil, "node-1", "node-2")
+	c.ready("node-1", "node-2")
+	server := raft.ServerID(c.nodes["node-2"].serverID())
+	c.kill("node-2")
+	dir, err := openDataDir(c.options("node-2").DataDir, "node-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dir.update(func(id *identity) { id.Incarnation = 0 }), dir.close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nodes["node-1"].book.raft.Load().RemoveServer(server, 0, 0).Error(); err != nil {
+		t.Fatal(err)
+	}
+	c.start(nil, "node-2")
+	c.ready("node-2")
 }
