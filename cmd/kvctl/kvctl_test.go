@@ -145,7 +145,12 @@ func TestExitCodes(t *testing.T) {
 		{"help on more", dead, []string{"help", "get", "k"}, exitUsage, `unexpected argument "k"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := kvctlRun(t, "", append([]string{"--endpoints", tc.addr, "--timeout", "50ms"}, tc.args...)...)
+			t.Parallel()
+			timeout := "2s"
+			if tc.addr == dead {
+				timeout = "50ms"
+			}
+			got := kvctlRun(t, "", append([]string{"--endpoints", tc.addr, "--timeout", timeout}, tc.args...)...)
 			if got.code != tc.want || !strings.Contains(got.stderr, tc.stderr) {
 				t.Errorf("exit code %d, want %d; stderr: %s", got.code, tc.want, got.stderr)
 			}
@@ -218,7 +223,7 @@ func TestInterruptedWhileReading(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	stdin, typing := io.Pipe()
-	defer typing.Close()
+	defer func() { _ = stdin.Close() }()
 	addr := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a node was asked") })
 	var stderr strings.Builder
 	code := make(chan int)

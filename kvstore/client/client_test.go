@@ -216,7 +216,8 @@ func TestMostTellingCauseIsReported(t *testing.T) {
 		"answer again, then": {busy, deadAddr(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newClientWith(t, Config{Endpoints: endpoints, Timeout: 300 * time.Millisecond})
+			t.Parallel()
+			c := newClientWith(t, Config{Endpoints: endpoints, Timeout: 3 * time.Second})
 			err := c.Delete(t.Context(), "k")
 			if !errors.Is(err, api.ErrUnavailable) || !strings.Contains(err.Error(), "the fake says unavailable") {
 				t.Errorf("Delete: %v", err)
@@ -243,7 +244,7 @@ func TestSilentNode(t *testing.T) {
 	defer close(release)
 	other, _ := fakeNode(t, func(w http.ResponseWriter, _ *http.Request, _ int64) { stored(w) })
 	c := newClientWith(t, Config{Endpoints: []string{silent, other}})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := c.Set(ctx, "k", []byte("v"))
 	if !errors.Is(err, api.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
@@ -344,7 +345,7 @@ func cuttingNode(t *testing.T, nth int) (addr string, executed *atomic.Int64) {
 				return
 			}
 			if req.URL.Path == pathLive {
-				io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+				fmt.Fprint(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 				i--
 				continue
 			}

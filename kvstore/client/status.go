@@ -101,21 +101,12 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 // ledCluster asks one node after the other until one knows a leader. If none
 // does, it returns the first answer.
 func (c *Client) ledCluster(ctx context.Context) (*clusterAnswer, error) {
-	var first *clusterAnswer
+	first, err := c.cluster(ctx)
+	if err != nil || first.Leader != "" {
+		return first, err
+	}
 	asked := make([]bool, c.endpoints.size())
 	for {
-		var now clusterAnswer
-		if err := c.getJSON(ctx, "/cluster", &now); err != nil && first == nil {
-			return nil, err
-		} else if err != nil {
-			return first, nil
-		}
-		if now.Leader != "" {
-			return &now, nil
-		}
-		if first == nil {
-			first = &now
-		}
 		place, _ := c.endpoints.pick()
 		i := c.endpoints.index(place)
 		if asked[i] {
@@ -123,7 +114,15 @@ func (c *Client) ledCluster(ctx context.Context) (*clusterAnswer, error) {
 		}
 		asked[i] = true
 		c.endpoints.failed(place)
+		if now, err := c.cluster(ctx); err == nil && now.Leader != "" {
+			return now, nil
+		}
 	}
+}
+
+func (c *Client) cluster(ctx context.Context) (*clusterAnswer, error) {
+	a := new(clusterAnswer)
+	return a, c.getJSON(ctx, "/cluster", a)
 }
 
 func (c *Client) getJSON(ctx context.Context, path string, to any) error {
