@@ -142,6 +142,7 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 		managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
 		founding: dir.founding,
 	}
+	ck.proposer.knowsOthers = ck.controller.knowsOthers
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
 	ck.founder = newFounder(ck.serverID(), opts.Bootstrap && !ck.returning, len(ck.joinAddrs()) == 0, ck.log)
 	ck.handler = ck.routes()

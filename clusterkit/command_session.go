@@ -18,7 +18,8 @@ type registerCommand struct {
 	// every earlier one: each is used by one process, for one session, so that
 	// a late duplicate can never end a session that came after it.
 	Node Node `json:"node"`
-	// DropCopies is set where the application does not replicate by itself.
+	// DropCopies is set where the application does not replicate by itself. The
+	// leader then proposes the command only when it knows who is present.
 	DropCopies bool `json:"drop_copies,omitempty"`
 }
 
@@ -41,7 +42,7 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 			e.loseStore(*old)
 		case old.Alive:
 			// The disk is locked by the new process, so the old one is gone.
-			e.endSession(*old, c.DropCopies, c.Node.ID+" restarted")
+			e.endSession(*old, c.DropCopies, nil, c.Node.ID+" restarted")
 		}
 	}
 	node := c.Node
@@ -53,6 +54,9 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 		}
 	}
 	e.electMissing(node.ID + " returned")
+	if c.DropCopies {
+		e.dropAbsentFromNewEpochs()
+	}
 	return e.result(), result{Incarnation: node.Incarnation}
 }
 
@@ -87,6 +91,9 @@ type endSessionCommand struct {
 	Term       uint64     `json:"term,omitempty"`
 	Session    sessionRef `json:"session"`
 	DropCopies bool       `json:"drop_copies,omitempty"`
+	// Silent are the sessions that are being ended together with this one:
+	// their nodes take over from nobody.
+	Silent []sessionRef `json:"silent,omitempty"`
 }
 
 func (endSessionCommand) kind() commandKind { return kindEndSession }
@@ -106,7 +113,7 @@ func (c endSessionCommand) apply(m *Map, term uint64) (*Map, result) {
 		reason = c.Session.Node + " was lost"
 	}
 	e := newEdit(m)
-	e.endSession(*m.Node(c.Session.Node), c.DropCopies, reason)
+	e.endSession(*m.Node(c.Session.Node), c.DropCopies, c.Silent, reason)
 	e.electMissing(reason)
 	return e.result(), result{}
 }

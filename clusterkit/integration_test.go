@@ -168,6 +168,26 @@ func TestEverythingReturnsAfterAPowerCut(t *testing.T) {
 	}
 }
 
+// TestAPowerCutWithoutReplicationNeedsNotAllNodes cuts the power of all nodes; one of
+// them never returns.
+func TestAPowerCutWithoutReplicationNeedsNotAllNodes(t *testing.T) {
+	c := startThree(t, nil)
+	for _, id := range three {
+		c.kill(id)
+	}
+	c.start(nil, "node-1", "node-2")
+	c.ready("node-1", "node-2")
+	c.servedWithout("node-3")
+	c.eventually("copies on both nodes", func() bool {
+		for _, p := range c.partitions() {
+			if len(p.InSync) != 2 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func TestGracefulStopElectsAtOnce(t *testing.T) {
 	c := startThree(t, nil)
 	c.stop("node-1")

@@ -26,6 +26,10 @@ type keeper struct {
 	mu sync.Mutex
 	// applied holds the last reported Raft index of each session.
 	applied map[sessionRef]uint64
+	// unheard has the sessions that were open when this keeper began and that
+	// have not been renewed since: it is not known whether their nodes live.
+	// nil before run.
+	unheard map[sessionRef]bool
 }
 
 type renewal struct {
@@ -58,6 +62,36 @@ func (k *keeper) appliedIndex(s sessionRef) uint64 {
 	return k.applied[s]
 }
 
+// knowsOthers reports whether every other session that the map shows open was
+// heard in this term, so that the map says truly who is present.
+func (k *keeper) knowsOthers(m *Map, node string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for s := range k.unheard {
+		if s.Node != node && s.openIn(m) {
+			return false
+		}
+	}
+	return k.unheard != nil
+}
+
+func (k *keeper) expectAll(m *Map) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unheard = make(map[sessionRef]bool)
+	for _, n := range m.Nodes {
+		if n.Alive {
+			k.unheard[sessionRef{Node: n.ID, Incarnation: n.Incarnation}] = true
+		}
+	}
+}
+
+func (k *keeper) heard(s sessionRef) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.unheard, s)
+}
+
 // gatherDelay lets the renewals of a beat come together in one entry.
 const gatherDelay = 5 * time.Millisecond
 
@@ -67,6 +101,7 @@ func (k *keeper) run(ctx context.Context) {
 	defer close(k.done)
 	table := newSessionTable()
 	m := k.state.Map()
+	k.expectAll(m)
 	wait := deposeAfter(m.Config.LeaseDuration)
 	interval := m.Config.LeaseDuration / renewalsPerLease
 	turn := k.clock.Now()
@@ -133,6 +168,7 @@ func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []rene
 			resp = renewResponse{Code: codeOf(err), Message: err.Error()}
 		case verdict.Renewed[i]:
 			resp.Open = true
+			k.heard(r.req.Session)
 			table.renewed(r.req.Session, now, r.req.Applied)
 		}
 		r.reply <- resp
@@ -156,9 +192,10 @@ func nextBeat(now, interval time.Duration) time.Duration {
 // endExpired reports whether the term goes on.
 func (k *keeper) endExpired(ctx context.Context, table *sessionTable, wait time.Duration) bool {
 	table.follow(k.state.Map(), k.clock.Now())
-	for _, s := range table.expired(k.clock.Now(), wait) {
+	expired := table.expired(k.clock.Now(), wait)
+	for _, s := range expired {
 		k.log.Warn("session ended: the node was silent", "peer", s.Node, "incarnation", s.Incarnation)
-		_, err := k.apply(ctx, endSessionCommand{Term: k.term, Session: s, DropCopies: k.dropCopies})
+		_, err := k.apply(ctx, endSessionCommand{Term: k.term, Session: s, DropCopies: k.dropCopies, Silent: expired})
 		if !k.goesOn(ctx, "end session", err) {
 			return false
 		}

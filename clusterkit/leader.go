@@ -67,5 +67,19 @@ func (c *controller) applyEncoded(ctx context.Context, encoded []byte) (result, 
 	if c.raft.State() != raft.Leader {
 		return result{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
 	}
-	return c.proposer.applyEncoded(ctx, encoded)
+	return c.proposer.accept(ctx, encoded)
+}
+
+// knowsOthers reports whether the node can be registered now: its return ends
+// no session, or the leader knows which others are present.
+func (c *controller) knowsOthers(registering Node) bool {
+	m := c.state.Map()
+	if m == nil {
+		return true
+	}
+	if n := m.Node(registering.ID); n == nil || !n.Alive || n.Incarnation == registering.Incarnation {
+		return true
+	}
+	k := c.keeper.Load()
+	return k != nil && k.knowsOthers(m, registering.ID)
 }

@@ -14,6 +14,9 @@ import (
 type proposer struct {
 	raft   *raft.Raft
 	client *controlClient
+	// knowsOthers reports, on the leader, whether it is known which other nodes
+	// are present, as far as it matters to the one that registers.
+	knowsOthers func(registering Node) bool
 	// wg has the waits for Raft that outlive their caller's patience.
 	wg *sync.WaitGroup
 }
@@ -54,7 +57,7 @@ func (p *proposer) propose(ctx context.Context, c command) (result, error) {
 
 func (p *proposer) once(ctx context.Context, encoded []byte) (result, error) {
 	if p.raft.State() == raft.Leader {
-		return p.applyEncoded(ctx, encoded)
+		return p.accept(ctx, encoded)
 	}
 	leader, err := p.leader()
 	if err != nil {
@@ -63,6 +66,23 @@ func (p *proposer) once(ctx context.Context, encoded []byte) (result, error) {
 	var verdict result
 	err = p.client.call(ctx, leader, pathPropose, proposeRequest{Command: encoded}, &verdict)
 	return verdict, err
+}
+
+// accept proposes, as the leader, what a node has asked for. A node that returns
+// where copies are dropped waits until it is known which others are there: it
+// must not give up its copies for those of a node that is gone, nor keep them
+// while another goes on as the primary.
+func (p *proposer) accept(ctx context.Context, encoded []byte) (result, error) {
+	if len(encoded) > 1 && commandKind(encoded[1]) == kindRegister {
+		c, err := decodeCommand(encoded)
+		if err != nil {
+			return result{}, fmt.Errorf("%w: %w", errBadRequest, err)
+		}
+		if r := c.(registerCommand); r.DropCopies && !p.knowsOthers(r.Node) {
+			return result{}, fmt.Errorf("%w: it does not know yet who is present", ErrNoLeader)
+		}
+	}
+	return p.applyEncoded(ctx, encoded)
 }
 
 // leader returns the address of another node that is the Raft leader.

@@ -150,6 +150,32 @@ func TestKeeperEndsOnlySilentSessions(t *testing.T) {
 	})
 }
 
+func TestKeeperKnowsWhoIsPresentWhenItHasHeardAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newKeeperFixture(t)
+		f.dropCopies = true
+		if f.knowsOthers(f.state.Map(), "n1") {
+			t.Error("knows who is present before it has begun")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go f.run(ctx)
+		synctest.Wait()
+		f.renewFor(t, 500*time.Millisecond, sessionRef{"n2", 1})
+		if f.knowsOthers(f.state.Map(), "n1") {
+			t.Error("n3 was not heard, and n1 must wait")
+		}
+		f.renewFor(t, time.Second, sessionRef{"n2", 1})
+		if !f.knowsOthers(f.state.Map(), "n1") || f.state.Map().Node("n3").Alive {
+			t.Error("n3 has been given up, and n1 need not wait")
+		}
+		if p := f.state.Map().Partitions[0]; len(p.InSync) != 1 || p.InSync[0].Node != "n2" {
+			t.Errorf("only n2 is left: %+v", p)
+		}
+		cancel()
+		<-f.done
+	})
+}
+
 func TestKeeperThatStoodStillEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newKeeperFixture(t)

@@ -150,24 +150,49 @@ func (e *edit) electMissing(reason string) {
 
 // endSession marks the node dead. With dropCopies its copies leave the in-sync
 // sets, unless no other is present, and get a new incarnation, so that an
-// acknowledgement of the copying before its death counts no more.
-func (e *edit) endSession(node Node, dropCopies bool, reason string) {
+// acknowledgement of the copying before its death counts no more. Nodes whose
+// sessions are silent do not count as present.
+func (e *edit) endSession(node Node, dropCopies bool, silent []sessionRef, reason string) {
 	node.Alive = false
 	e.putNode(node)
 	if !dropCopies {
 		return
 	}
+	takesOver := func(c Member) bool {
+		return e.present(c) && !slices.Contains(silent, sessionRef{Node: c.Node, Incarnation: e.node(c.Node).Incarnation})
+	}
 	for i := range e.partitions {
 		p := &e.partitions[i]
 		copied, ok := p.member(node.ID, node.Store)
-		if !ok || p.IsInSync(copied) && !slices.ContainsFunc(p.InSync, e.present) {
+		if !ok || p.IsInSync(copied) && !slices.ContainsFunc(p.InSync, takesOver) {
 			continue
 		}
-		p = e.partition(i)
-		touch(p, reason)
-		again := Member{Node: node.ID, Store: node.Store, Incarnation: p.Version}
-		p.Members = replaceMember(p.Members, copied, again)
-		p.InSync = withoutMember(p.InSync, copied)
+		e.copyAnew(i, copied, reason)
+	}
+}
+
+// copyAnew makes the copy a learner under a new incarnation.
+func (e *edit) copyAnew(i int, copied Member, reason string) {
+	p := e.partition(i)
+	touch(p, reason)
+	again := Member{Node: copied.Node, Store: copied.Store, Incarnation: p.Version}
+	p.Members = replaceMember(p.Members, copied, again)
+	p.InSync = withoutMember(p.InSync, copied)
+}
+
+// dropAbsentFromNewEpochs drops the copies that miss what the primaries of the
+// epochs that this edit began are going to write. They were kept while nobody
+// was there to be the primary.
+func (e *edit) dropAbsentFromNewEpochs() {
+	for i := range e.partitions {
+		if e.partitions[i].Epoch == e.base.Partitions[i].Epoch {
+			continue
+		}
+		for _, c := range e.partitions[i].InSync {
+			if !e.present(c) {
+				e.copyAnew(i, c, c.Node+" was away when a primary returned")
+			}
+		}
 	}
 }
 

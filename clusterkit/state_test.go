@@ -397,3 +397,37 @@ func TestSnapshotRestores(t *testing.T) {
 		t.Error("a snapshot of another format was restored")
 	}
 }
+
+// TestAPowerCutLeavesNoPartitionToANodeThatIsGone lets three nodes lose their
+// power in an application that does not replicate by itself; n3 never returns.
+func TestAPowerCutLeavesNoPartitionToANodeThatIsGone(t *testing.T) {
+	m := clusterOf(t)
+	var silent []sessionRef
+	for _, n := range m.Nodes {
+		silent = append(silent, sessionRef{n.ID, n.Incarnation})
+	}
+	for _, s := range silent {
+		m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: s, DropCopies: true, Silent: silent})
+	}
+	if p := m.Partitions[0]; len(p.InSync) != 3 {
+		t.Fatalf("nodes that are gone took over from one another: %+v", p)
+	}
+	back := func(id, store string) registerCommand {
+		c := register(id, store, 2)
+		c.DropCopies = true
+		return c
+	}
+	m = mustApply(t, m, back("n2", "s2"))
+	p := m.Partitions[0]
+	if p.Primary != "n2" || len(p.InSync) != 1 || len(p.Members) != 3 {
+		t.Fatalf("after the return of n2: %+v", p)
+	}
+	m = mustApply(t, m, back("n1", "s1"))
+	p = m.Partitions[0]
+	if c := mustMember(t, &p, "n1"); p.Primary != "n2" || p.IsInSync(c) {
+		t.Fatalf("n1 missed what n2 wrote: %+v", p)
+	}
+	if p := mustApply(t, m, acknowledgeCommand{Member: mustMember(t, &p, "n1")}).Partitions[0]; len(p.InSync) != 2 {
+		t.Fatalf("after n1 has copied: %+v", p)
+	}
+}
