@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -39,8 +40,11 @@ type dataDir struct {
 	path string
 	lock *os.File
 
-	mu sync.Mutex
-	id identity
+	// id is what the disk has; what it points to never changes. Readers do not
+	// wait for writes, which can take long.
+	id atomic.Pointer[identity]
+	// updates puts the writes into an order.
+	updates sync.Mutex
 }
 
 // openDataDir creates or opens the directory for the node and locks it. Its
@@ -54,6 +58,7 @@ func openDataDir(path, nodeID string) (*dataDir, error) {
 		return nil, err
 	}
 	d := &dataDir{path: path, lock: lock}
+	d.id.Store(&identity{})
 	if err := d.load(nodeID); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -97,33 +102,31 @@ func (d *dataDir) load(nodeID string) error {
 	if err != nil {
 		return dataDirError("%q cannot be read: %w: give this user access", name, err)
 	}
-	if err := json.Unmarshal(data, &d.id); err != nil {
+	var id identity
+	if err := json.Unmarshal(data, &id); err != nil {
 		return dataDirError("%q is damaged: %w: restore it, or start with an empty directory", name, err)
 	}
 	switch {
-	case d.id.Format != identityFormat:
-		return dataDirError("%q has format %d, this version knows %d: use a matching version", name, d.id.Format, identityFormat)
-	case d.id.Store == "":
+	case id.Format != identityFormat:
+		return dataDirError("%q has format %d, this version knows %d: use a matching version", name, id.Format, identityFormat)
+	case id.Store == "":
 		return dataDirError("%q names no store: restore it, or start with an empty directory", name)
-	case d.id.NodeID != nodeID:
-		return dataDirError("%q belongs to node %q, but NodeID is %q: correct one of the two", d.path, d.id.NodeID, nodeID)
+	case id.NodeID != nodeID:
+		return dataDirError("%q belongs to node %q, but NodeID is %q: correct one of the two", d.path, id.NodeID, nodeID)
 	}
+	d.id.Store(&id)
 	return nil
 }
 
-// identity returns a copy.
-func (d *dataDir) identity() identity {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.id
-}
+// identity returns a copy of what was last put on disk. It does not block.
+func (d *dataDir) identity() identity { return *d.id.Load() }
 
 // update changes the identity. It is on disk when update returns nil, and
 // unchanged otherwise.
 func (d *dataDir) update(change func(*identity)) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	next := d.id
+	d.updates.Lock()
+	defer d.updates.Unlock()
+	next := d.identity()
 	change(&next)
 	data, err := json.MarshalIndent(next, "", "  ")
 	if err != nil {
@@ -132,7 +135,7 @@ func (d *dataDir) update(change func(*identity)) error {
 	if err := replaceFile(d.identityFile(), append(data, '\n')); err != nil {
 		return dataDirError("%q cannot be written: %w: check free space and access", d.identityFile(), err)
 	}
-	d.id = next
+	d.id.Store(&next)
 	return nil
 }
 
