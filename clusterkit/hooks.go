@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 )
 
 // partitionHook is told that a copy of a partition has to be made. copyFrom is
@@ -41,6 +42,12 @@ type hookRunner struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
+
+// A hook that panicked is called again after a delay, which doubles.
+const (
+	minHookRetryDelay = 100 * time.Millisecond
+	maxHookRetryDelay = 30 * time.Second
+)
 
 type hookCall struct {
 	partition int
@@ -147,20 +154,41 @@ func (h *hookRunner) work(partition int) {
 		hooks := slices.Clone(h.hooks)
 		h.mu.Unlock()
 
-		if err := h.fire(hooks, call); err != nil {
-			// The copy stays a learner: it fires again when the node starts
-			// anew, and is never elected.
-			h.log.Error("partition hook failed, the copy is not acknowledged", "partition", call.id, "node", call.to.ID, "error", err)
-			continue
-		}
-		if call.from != nil {
+		if h.complete(hooks, call) && call.from != nil {
 			h.acknowledge(call)
 		}
 	}
 }
 
-// fire runs the hooks side by side and waits for all of them.
-func (h *hookRunner) fire(hooks []partitionHook, call hookCall) error {
+// complete runs the hooks until all of them have returned, and those that
+// panicked once more after a while. It returns false when the runner was
+// stopped, or nobody needs the copy any more: it then stays a learner, which is
+// never elected.
+func (h *hookRunner) complete(hooks []partitionHook, call hookCall) bool {
+	for delay := minHookRetryDelay; ; delay = min(2*delay, maxHookRetryDelay) {
+		failed, err := h.fire(hooks, call)
+		if err == nil {
+			return true
+		}
+		h.log.Error("partition hook failed, the copy is not acknowledged", "partition", call.id, "node", call.to.ID, "again", delay, "error", err)
+		sleep(h.ctx, delay)
+		if h.ctx.Err() != nil || !h.wants(call) {
+			return false
+		}
+		hooks = failed
+	}
+}
+
+// wants reports whether the copy of the call still has to be made.
+func (h *hookRunner) wants(call hookCall) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return call.from == nil || slices.Contains(h.fired[call.partition], call.member)
+}
+
+// fire runs the hooks side by side and waits for all of them. It returns those that
+// panicked, and an error if there are any.
+func (h *hookRunner) fire(hooks []partitionHook, call hookCall) ([]partitionHook, error) {
 	errs := make([]error, len(hooks))
 	var wg sync.WaitGroup
 	for i, hook := range hooks {
@@ -179,7 +207,13 @@ func (h *hookRunner) fire(hooks []partitionHook, call hookCall) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	var failed []partitionHook
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, hooks[i])
+		}
+	}
+	return failed, errors.Join(errs...)
 }
 
 // acknowledge says that a copy was made, unless the runner was stopped.

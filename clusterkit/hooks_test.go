@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -178,6 +179,58 @@ func TestBadHooksHarmNobodyElse(t *testing.T) {
 			t.Error("closing did not report the hook that does not return")
 		}
 		close(release)
+		if err := h.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHookThatPanickedIsCalledAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		empty, alone, learner := withLearner(t)
+		var copied, calls atomic.Int64
+		h := newHookRunner(always, func(context.Context, int, Member) { copied.Add(1) }, quiet)
+		var log hookLog
+		h.add(log.hook)
+		h.add(func(_ string, from, _ *Node) {
+			if from != nil && calls.Add(1) <= 3 {
+				panic("the source is busy")
+			}
+		})
+		observeAll(h, empty, alone, learner)
+		if copied.Load() != 0 {
+			t.Error("a copy was acknowledged although a hook has failed")
+		}
+		time.Sleep(time.Minute)
+		if copied.Load() != 1 || calls.Load() != 4 {
+			t.Errorf("%d copies were acknowledged after %d calls, want 1 and 4", copied.Load(), calls.Load())
+		}
+		if got := log.all(); len(got) != 2 {
+			t.Errorf("the hook that had returned was called again: %q", got)
+		}
+		if err := h.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHookIsNotCalledAgainForACopyThatNobodyWants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, learner := withLearner(t)
+		var calls atomic.Int64
+		h := newHookRunner(always, func(context.Context, int, Member) { t.Error("acknowledged") }, quiet)
+		h.add(func(string, *Node, *Node) {
+			calls.Add(1)
+			panic("the disk is full")
+		})
+		observeAll(h, learner)
+		planned := mustApply(t, learner, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}})
+		h.observe(learner, mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)}))
+		before := calls.Load()
+		time.Sleep(time.Hour)
+		if before != 1 || calls.Load() != 1 {
+			t.Errorf("%d calls before the copy was released and %d in all, want 1", before, calls.Load())
+		}
 		if err := h.close(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -41,10 +41,13 @@ func (ck *ClusterKit) StoreID() string { return ck.storeID }
 // OnPartitionChange adds a hook. It is called on every node, in a goroutine of
 // its own, whenever a copy of a partition has to be made; only the node that
 // copyTo names acts. When all hooks have returned there, the copy counts as
-// made, so a hook returns after it has copied. Of one partition, one change is
-// worked on after the other. A hook that panics is logged, and the copy is not
-// acknowledged. After a restart, hooks are called again for what was not
-// acknowledged, and for nothing else.
+// made, and its node may become the primary. So a hook must not return before
+// the copy is made, whatever fails: it blocks, and tries again, for as long as
+// that takes. Of one partition, one change is worked on after the other, so a
+// hook may also find that its copy is not wanted any more, by
+// [ClusterKit.Map], and return. A hook that panics is logged and called again,
+// with a delay that doubles up to half a minute. After a restart, hooks are
+// called again for what was not acknowledged, and for nothing else.
 //
 // Hooks are added before [ClusterKit.Start]; without any, copies count as made
 // at once.
