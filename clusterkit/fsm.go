@@ -65,7 +65,11 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.broken {
 		return nil, errors.New("snapshot: the state machine of this node has stopped")
 	}
-	return snapshotState{Format: snapshotFormat, Map: f.current.Load()}, nil
+	m := f.current.Load()
+	if m == nil {
+		return nil, errors.New("snapshot: there is no map yet")
+	}
+	return snapshotState{Format: snapshotFormat, Map: m}, nil
 }
 
 func (s snapshotState) Persist(sink raft.SnapshotSink) error {
@@ -95,6 +99,9 @@ func decodeSnapshot(r io.Reader) (snapshotState, error) {
 	}
 	if s.Format != snapshotFormat {
 		return s, fmt.Errorf("read snapshot: format %d is not known, upgrade this node", s.Format)
+	}
+	if s.Map == nil {
+		return s, errors.New("read snapshot: it has no map")
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package clusterkit
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -25,5 +26,17 @@ func TestABrokenStateMachineMakesNoSnapshot(t *testing.T) {
 	}
 	if _, err := applyTo(f, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}); err == nil || !f.Map().Node("n1").Alive {
 		t.Errorf("went on after an entry that is missing: %v", err)
+	}
+}
+
+func TestASnapshotHasAMap(t *testing.T) {
+	f := &fsm{published: func(*Map, *Map) {}}
+	if _, err := f.Snapshot(); err == nil {
+		t.Error("a snapshot of no map was made")
+	}
+	m := clusterOf(t)
+	f.current.Store(m)
+	if err := f.Restore(io.NopCloser(strings.NewReader(`{"format":1,"map":null}`))); err == nil || f.Map() != m {
+		t.Errorf("a snapshot without a map was restored: %v", err)
 	}
 }

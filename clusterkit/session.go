@@ -154,7 +154,8 @@ func (s *session) keep(ctx context.Context) {
 	interval := DefaultLeaseDuration / renewalsPerLease
 	for ctx.Err() == nil {
 		asked := s.clock.Now()
-		resp, err := s.renewOnce(ctx, ref, 2*interval)
+		// An answer that comes later would grant what has run out.
+		resp, err := s.renewOnce(ctx, ref, renewalsPerLease*interval)
 		switch {
 		case err != nil:
 			s.failures.Add(1)

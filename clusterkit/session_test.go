@@ -287,6 +287,28 @@ func TestSessionHoldsItsLeaseOnlyWhileRenewed(t *testing.T) {
 	})
 }
 
+func TestASlowRenewalCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newSessionFixture(t)
+		renew := f.renew
+		f.renew = func(ctx context.Context, req renewRequest) (renewResponse, error) {
+			sleep(ctx, DefaultLeaseDuration*8/10)
+			if err := ctx.Err(); err != nil {
+				return renewResponse{}, err
+			}
+			return renew(ctx, req)
+		}
+		f.start(t)
+		time.Sleep(DefaultLeaseDuration * 9 / 10)
+		if !f.holds() {
+			t.Error("a renewal was given up before its lease had run out")
+		}
+		if err := f.stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestLeaseWaitsForTheMap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newSessionFixture(t)

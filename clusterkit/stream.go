@@ -42,6 +42,8 @@ const (
 	greetingTimeout = 2 * time.Second
 	// redialDelay spaces the attempts to reach a peer that is down.
 	redialDelay = 50 * time.Millisecond
+	// maxRedialDelay bounds the delay when it doubles.
+	maxRedialDelay = 500 * time.Millisecond
 )
 
 // greeting opens every connection between nodes. It keeps apart the nodes of

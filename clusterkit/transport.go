@@ -48,7 +48,7 @@ func (*raftTransport) SetHeartbeatHandler(func(raft.RPC)) {}
 // does not answer. An error would make Raft back off, in the end for ten
 // seconds, and a node that returns would stand aside for as long.
 func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	for {
+	for delay := redialDelay; ; delay = min(2*delay, maxRedialDelay) {
 		err := errDiskStalled
 		if !t.stalled() {
 			err = t.NetworkTransport.AppendEntries(id, target, args, resp)
@@ -60,7 +60,7 @@ func (t *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 		select {
 		case <-t.streams.ctx.Done():
 			return err
-		case <-time.After(redialDelay):
+		case <-time.After(delay):
 		}
 	}
 }
