@@ -201,7 +201,7 @@ func TestAHookThatPanickedIsCalledAgain(t *testing.T) {
 		if copied.Load() != 0 {
 			t.Error("a copy was acknowledged although a hook has failed")
 		}
-		time.Sleep(time.Minute)
+		sleep(t.Context(), time.Minute)
 		if copied.Load() != 1 || calls.Load() != 4 {
 			t.Errorf("%d copies were acknowledged after %d calls, want 1 and 4", copied.Load(), calls.Load())
 		}
@@ -227,7 +227,7 @@ func TestAHookIsNotCalledAgainForACopyThatNobodyWants(t *testing.T) {
 		planned := mustApply(t, learner, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}})
 		h.observe(learner, mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)}))
 		before := calls.Load()
-		time.Sleep(time.Hour)
+		sleep(t.Context(), time.Hour)
 		if before != 1 || calls.Load() != 1 {
 			t.Errorf("%d calls before the copy was released and %d in all, want 1", before, calls.Load())
 		}

@@ -12,7 +12,7 @@ func TestIdentityIsReadDuringAWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.close()
+	t.Cleanup(func() { _ = dir.close() })
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		updated := make(chan error, 1)

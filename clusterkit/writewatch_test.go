@@ -25,7 +25,7 @@ func TestWriteWatch(t *testing.T) {
 		if last, err := logs.LastIndex(); last != 2 || err != nil {
 			t.Errorf("the last index is %d: %v", last, err)
 		}
-		time.Sleep(time.Hour)
+		sleep(t.Context(), time.Hour)
 		if w.stalled() {
 			t.Error("stalled although nothing is being written")
 		}
@@ -38,11 +38,11 @@ func TestWriteWatch(t *testing.T) {
 				return failure
 			})
 		}()
-		time.Sleep(stalledAfter)
+		sleep(t.Context(), stalledAfter)
 		if w.stalled() {
 			t.Error("stalled too early")
 		}
-		time.Sleep(1)
+		sleep(t.Context(), 1)
 		if !w.stalled() {
 			t.Error("a write that does not end was not noticed")
 		}
