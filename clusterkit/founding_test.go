@@ -206,14 +206,20 @@ func TestFounderThatLostItsDiskJoinsItsCluster(t *testing.T) {
 	c.options("node-3")
 	c.start(nil, three...)
 	c.ready(three...)
-	c.eventually("third voter", func() bool {
-		voters := 0
-		for _, s := range c.nodes["node-1"].book.raft.Load().GetConfiguration().Configuration().Servers {
-			if s.Suffrage == raft.Voter {
-				voters++
+	// Each of the two that stay must know that it may vote for the other.
+	c.eventually("three voters everywhere", func() bool {
+		for _, id := range three {
+			voters := 0
+			for _, s := range c.nodes[id].book.raft.Load().GetConfiguration().Configuration().Servers {
+				if s.Suffrage == raft.Voter {
+					voters++
+				}
+			}
+			if voters < 3 {
+				return false
 			}
 		}
-		return voters == 3
+		return true
 	})
 	founded := c.nodes["node-1"].Map().ClusterUUID
 	for _, id := range three {
