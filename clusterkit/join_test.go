@@ -78,6 +78,8 @@ func TestRemovedBeforeItRegisteredAsksAgain(t *testing.T) {
 	if err := c.nodes["node-1"].book.raft.Load().RemoveServer(server, 0, 0).Error(); err != nil {
 		t.Fatal(err)
 	}
-	c.start(nil, "node-2")
+	// A leader that has just removed a server still sends to it for a while.
+	c.stop("node-1")
+	c.start(nil, "node-1", "node-2")
 	c.ready("node-2")
 }
