@@ -185,8 +185,8 @@ func (e *edit) copyAnew(i int, copied Member, reason string) {
 // was there to be the primary.
 func (e *edit) dropAbsentFromNewEpochs() {
 	for i := range e.partitions {
-		if e.partitions[i].Epoch == e.base.Partitions[i].Epoch {
-			continue
+		if p := &e.partitions[i]; p.Epoch == e.base.Partitions[i].Epoch || p.Primary == "" {
+			continue // nobody is going to write
 		}
 		for _, c := range e.partitions[i].InSync {
 			if !e.present(c) {
