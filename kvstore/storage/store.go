@@ -25,6 +25,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/time/rate"
@@ -34,6 +35,9 @@ var (
 	// ErrFailed is wrapped by every error after a write has failed. What that
 	// write covered may or may not be durable: only a new [Open] can tell.
 	ErrFailed = errors.New("storage: failed, nothing more is written")
+	// ErrCloseTimeout is returned by [Store.Close]. Nothing is lost by it that
+	// the log holds.
+	ErrCloseTimeout = errors.New("storage: Badger does not close; can its directory still be written?")
 	// ErrClosed is returned by methods of a closed store.
 	ErrClosed = errors.New("storage: closed")
 	// ErrNotFound is returned when there is no such key, or no data of the
@@ -138,7 +142,14 @@ type Store struct {
 	collect       chan struct{}
 	stopCollector context.CancelFunc
 	collector     sync.WaitGroup
+
+	// closed is closed when Badger is; Close waits closeTimeout for it.
+	closed       chan struct{}
+	closeTimeout time.Duration
 }
+
+// closeTimeout is ample for Badger to write out its memtables.
+const closeTimeout = 5 * time.Second
 
 // Open opens the store in opts.Dir, or creates it. Generations that a crash
 // left behind are deleted in the background. It returns [ErrOtherStore] for
@@ -158,7 +169,11 @@ func Open(opts Options) (_ *Store, err error) {
 		db:      db,
 		turn:    make(chan struct{}, 1),
 		collect: make(chan struct{}, 1),
-		limit:   rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
+		closed:  make(chan struct{}),
+
+		closeTimeout: closeTimeout,
+
+		limit: rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
 	}
 	if err := s.identify(); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -174,8 +189,10 @@ func Open(opts Options) (_ *Store, err error) {
 }
 
 // Close waits until calls in progress have returned and all snapshots and
-// loaders are closed or ended, and closes Badger. It returns the error that made the store fail, if
-// one did; a second Close returns [ErrClosed].
+// loaders are closed or ended, and closes Badger. It returns the error that
+// made the store fail, if one did, and [ErrCloseTimeout] if Badger does not
+// come to an end, as when its directory can no longer be written: it then
+// goes on trying by itself. A second Close returns [ErrClosed].
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closing {
@@ -192,7 +209,19 @@ func (s *Store) Close() error {
 	last := s.view.Swap(nil)
 	last.release()
 	<-last.gone
-	return errors.Join(failed, s.db.Close())
+	var err error
+	go func() {
+		defer close(s.closed)
+		err = s.db.Close()
+	}()
+	timeout := time.NewTimer(s.closeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-s.closed:
+		return errors.Join(failed, err)
+	case <-timeout.C:
+		return errors.Join(failed, ErrCloseTimeout)
+	}
 }
 
 // begin registers a call or an object that uses Badger, which Close waits
