@@ -36,10 +36,6 @@ func (r *Replica) HandOver(to Member, patience time.Duration) bool {
 	return true
 }
 
-// Draining reports whether a hand-over is under way: writes that arrive now
-// are better kept than refused.
-func (r *Replica) Draining() bool { return r.handover.draining || r.role == Relinquished }
-
 // relinquish stops serving if everything is settled. There is no way back:
 // only a higher epoch ends it.
 func (r *Replica) relinquish() {

