@@ -98,19 +98,10 @@ func (c *testCluster) ready(ids ...string) {
 // kill ends a node as kill -9 would: nobody is told.
 func (c *testCluster) kill(id string) {
 	c.t.Helper()
-	c.nodes[id].abort()
-	delete(c.nodes, id)
-}
-
-// abort ends the node as a crash does, except that its files are closed.
-func (ck *ClusterKit) abort() {
-	ck.stopping.Store(true)
-	ck.life.Lock()
-	defer ck.life.Unlock()
-	if ck.net != nil {
-		ck.net.streams.close()
+	if err := c.nodes[id].Abort(c.t.Context()); err != nil {
+		c.t.Fatalf("kill %s: %v", id, err)
 	}
-	_ = ck.teardown(context.Background())
+	delete(c.nodes, id)
 }
 
 func (c *testCluster) stop(id string) {

@@ -21,7 +21,7 @@ type ClusterKit struct {
 	storeID string
 	// returning: the data directory knew its cluster when it was opened.
 	returning bool
-	clock     clock
+	clock     Clock
 	log       *slog.Logger
 	handler   http.Handler
 
@@ -55,7 +55,7 @@ type ClusterKit struct {
 
 	life    sync.Mutex
 	started bool
-	net     *network
+	net     *ports
 	store   *raftStore
 
 	stopOnce sync.Once
@@ -87,7 +87,7 @@ func NewClusterKit(o Options) (*ClusterKit, error) {
 	if err != nil {
 		return nil, err
 	}
-	ck := build(opts, dir, systemClock{})
+	ck := build(opts, dir)
 	if err := errors.Join(ck.checkPurpose(), ck.metrics.register()); err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
@@ -119,8 +119,8 @@ func errNoCluster(dir string) error {
 func (ck *ClusterKit) Returning() bool { return ck.returning }
 
 // build wires the parts. Nothing runs yet.
-func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
-	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, returning: dir.identity().ClusterUUID != "", clock: clock, done: make(chan struct{}), ready: newBroadcast()}
+func build(opts settings, dir *dataDir) *ClusterKit {
+	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, returning: dir.identity().ClusterUUID != "", clock: opts.Clock, done: make(chan struct{}), ready: newBroadcast()}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
 	ck.starting, ck.abortStart = context.WithCancel(ck.ctx)
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
@@ -133,12 +133,12 @@ func build(opts settings, dir *dataDir, clock clock) *ClusterKit {
 	ck.hooks = newHookRunner(ck.joined, ck.copied, ck.log)
 	ck.handover = &handover{nodeID: opts.NodeID, transfer: ck.Transfer, log: ck.log}
 	ck.session = &session{
-		self: ck.Self, dir: dir, state: ck.state, clock: clock, log: ck.log,
+		self: ck.Self, dir: dir, state: ck.state, clock: ck.clock, log: ck.log,
 		propose: ck.proposer.propose, renew: ck.renewAnywhere, applied: ck.appliedIndex,
 		awaitMap: ck.awaitMap, changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
 	}
 	ck.controller = &controller{
-		state: ck.state, proposer: ck.proposer, clock: clock, log: ck.log, watch: ck.watch,
+		state: ck.state, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
 		managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
 		founding: dir.founding,
 	}
@@ -188,7 +188,7 @@ func (ck *ClusterKit) start() (founded bool, err error) {
 	}
 	ck.started = true
 	if founded, err = ck.run(); err != nil {
-		return false, errors.Join(err, ck.teardown(context.Background()))
+		return false, errors.Join(err, ck.tearDown(context.Background()))
 	}
 	return founded, nil
 }
@@ -253,8 +253,7 @@ func (ck *ClusterKit) awaitAssignment() error {
 	return fmt.Errorf("bootstrap: the first assignment was not made within %s", foundTimeout)
 }
 
-// Stop is [ClusterKit.Shutdown] within ten seconds. It may be called again and
-// returns the same.
+// Stop is [ClusterKit.Shutdown] within ten seconds. It may be called again.
 func (ck *ClusterKit) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -272,10 +271,27 @@ func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 	ck.abortStart()
 	ck.life.Lock()
 	defer ck.life.Unlock()
-	if ck.started {
+	if ck.started && ck.ctx.Err() == nil {
 		ck.sayGoodbye(ctx)
 	}
-	return ck.teardown(ctx)
+	return errors.Join(ck.tearDown(ctx), ck.hooks.wait(ctx))
+}
+
+// Abort stops the node as a crash does, except that its files are closed: no
+// session is ended and nobody is told, so that the others take over when the
+// lease has run out. It is for an application that must not be trusted any
+// more, and for tests. It does not wait for hooks that are running;
+// [ClusterKit.Shutdown] may be called afterwards to do that. The context bounds
+// the wait for a disk that hangs.
+func (ck *ClusterKit) Abort(ctx context.Context) error {
+	ck.stopping.Store(true)
+	ck.abortStart()
+	ck.life.Lock()
+	defer ck.life.Unlock()
+	if ck.net != nil {
+		ck.net.sever()
+	}
+	return ck.tearDown(ctx)
 }
 
 // sayGoodbye is best effort: what it does not reach happens when the session
@@ -320,8 +336,9 @@ func (ck *ClusterKit) handOnLeadership(ctx context.Context, r *raft.Raft) {
 	}
 }
 
-// teardown stops what runs, in any state of the start. It runs once.
-func (ck *ClusterKit) teardown(ctx context.Context) error {
+// tearDown stops what runs, in any state of the start, except for hooks that
+// are running. It does so once.
+func (ck *ClusterKit) tearDown(ctx context.Context) error {
 	ck.stopOnce.Do(func() {
 		ck.stopping.Store(true)
 		ck.cancel()
@@ -329,14 +346,12 @@ func (ck *ClusterKit) teardown(ctx context.Context) error {
 		ck.hooks.stop()
 		released := make(chan error, 1)
 		go func() { released <- ck.release() }()
-		var err error
 		select {
-		case err = <-released:
+		case ck.stopErr = <-released:
 		case <-ctx.Done():
-			err = dataDirError("%q is still in use and stays locked, a request or a write to the disk has not ended: %w", ck.opts.DataDir, ctx.Err())
+			ck.stopErr = dataDirError("%q is still in use and stays locked, a request or a write to the disk has not ended: %w", ck.opts.DataDir, ctx.Err())
 		}
 		ck.metrics.unregister()
-		ck.stopErr = errors.Join(err, ck.hooks.wait(ctx))
 		ck.end(ErrStopped)
 	})
 	return ck.stopErr

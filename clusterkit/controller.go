@@ -21,7 +21,7 @@ type controller struct {
 	raft     *raft.Raft
 	state    *fsm
 	proposer *proposer
-	clock    clock
+	clock    Clock
 	log      *slog.Logger
 	watch    *watchers
 

@@ -74,7 +74,9 @@ func (c *testCluster) crashFounder() identity {
 		c.t.Fatal(err)
 	}
 	id := ck.dir.identity()
-	ck.abort()
+	if err := ck.Abort(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
 	if ck.Map() != nil {
 		c.t.Fatal("the founder has led before it could be ended")
 	}

@@ -195,7 +195,7 @@ func TestExternalHTTP(t *testing.T) {
 	defer stop(t, ck)
 	server := httptest.NewUnstartedServer(ck.Handler())
 	_ = server.Listener.Close()
-	if server.Listener, err = listenOn("HTTPAddr", o.HTTPAddr); err != nil {
+	if server.Listener, err = listenOn(new(tcpNetwork), "HTTPAddr", o.HTTPAddr); err != nil {
 		t.Fatal(err)
 	}
 	server.Start()

@@ -191,7 +191,7 @@ func (ck *ClusterKit) joinAddrs() []string {
 func (ck *ClusterKit) joiner() *joiner {
 	self := ck.Self()
 	return &joiner{
-		http:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		http:  &http.Client{Transport: &http.Transport{DialContext: ck.opts.Network.DialContext, DisableKeepAlives: true}},
 		addrs: ck.joinAddrs(),
 		request: joinRequest{
 			NodeID: self.ID, Store: self.Store, RaftAddr: self.RaftAddr,

@@ -14,7 +14,7 @@ import (
 // renews and ends them, so that none is ended while its renewal is on the way.
 type keeper struct {
 	term       uint64
-	clock      clock
+	clock      Clock
 	state      *fsm
 	apply      func(ctx context.Context, c command) (result, error)
 	dropCopies bool

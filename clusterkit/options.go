@@ -74,6 +74,13 @@ type Options struct {
 	// Gatherer is what /metrics shows. Default: Registerer, if it can be
 	// gathered from.
 	Gatherer prometheus.Gatherer
+
+	// Network is what the node listens and dials on. Default: TCP.
+	Network Network
+	// Clock measures leases. It is for tests: when this package and Raft wake up
+	// follows Go's own clock in any case, this one only says how much time has
+	// passed then. Default: the machine's, which goes on while it is suspended.
+	Clock Clock
 }
 
 // Defaults of [Config].
@@ -147,6 +154,12 @@ func (o Options) resolve() (settings, error) {
 	}
 	if s.Gatherer == nil {
 		s.Gatherer, _ = s.Registerer.(prometheus.Gatherer)
+	}
+	if s.Network == nil {
+		s.Network = new(tcpNetwork)
+	}
+	if s.Clock == nil {
+		s.Clock = systemClock{}
 	}
 	return s, nil
 }

@@ -16,7 +16,7 @@ type session struct {
 	self    func() Node
 	dir     *dataDir
 	state   *fsm
-	clock   clock
+	clock   Clock
 	log     *slog.Logger
 	propose func(ctx context.Context, c command) (result, error)
 	renew   func(ctx context.Context, req renewRequest) (renewResponse, error)

@@ -106,6 +106,7 @@ func (e unreachableError) Unwrap() error { return e.err }
 
 // streams owns the port that the nodes talk on, and all its connections.
 type streams struct {
+	network  Network
 	listener net.Listener
 	self     string
 	// advertised is the host:port that others are told.
@@ -123,8 +124,8 @@ type streams struct {
 	conns map[*trackedConn]struct{}
 }
 
-func newStreams(listener net.Listener, self, advertised string, cluster func() string) *streams {
-	s := &streams{listener: listener, self: self, advertised: advertised, cluster: cluster, conns: make(map[*trackedConn]struct{})}
+func newStreams(network Network, listener net.Listener, self, advertised string, cluster func() string) *streams {
+	s := &streams{network: network, listener: listener, self: self, advertised: advertised, cluster: cluster, conns: make(map[*trackedConn]struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.raft, s.control = newAcceptQueue(s), newAcceptQueue(s)
 	s.wg.Go(s.accept)
@@ -210,7 +211,7 @@ func (s *streams) dial(ctx context.Context, peer string, kind streamKind) (net.C
 
 func (s *streams) dialTracked(ctx context.Context, peer string, kind streamKind) (net.Conn, error) {
 	target, addr := splitPeerAddr(peer)
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	raw, err := s.network.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
