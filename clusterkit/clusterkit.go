@@ -120,7 +120,7 @@ func (ck *ClusterKit) Returning() bool { return ck.returning }
 
 // build wires the parts. Nothing runs yet.
 func build(opts settings, dir *dataDir) *ClusterKit {
-	ck := &ClusterKit{opts: opts, dir: dir, storeID: dir.identity().Store, returning: dir.identity().ClusterUUID != "", clock: opts.Clock, done: make(chan struct{}), ready: newBroadcast()}
+	ck := &ClusterKit{opts: opts, dir: dir, storeID: opts.storeOn(dir), returning: dir.identity().ClusterUUID != "", clock: opts.Clock, done: make(chan struct{}), ready: newBroadcast()}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
 	ck.starting, ck.abortStart = context.WithCancel(ck.ctx)
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
@@ -158,7 +158,8 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 		Name:     ck.opts.NodeName,
 		IP:       net.JoinHostPort(ck.opts.advertiseHTTP, httpPort),
 		RaftAddr: net.JoinHostPort(ck.opts.advertiseRaft, raftPort),
-		Store:    ck.StoreID(),
+		Store:    ck.storeID,
+		RaftID:   ck.serverID(),
 	})
 }
 

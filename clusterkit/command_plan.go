@@ -29,9 +29,10 @@ func (c desireCommand) apply(m *Map, term uint64) (*Map, result) {
 			e.partition(d.Partition).Desired = slices.Clone(d.Nodes)
 		}
 		if !e.partitions[d.Partition].assigned() {
-			e.assign(d.Partition)
+			e.assign(d.Partition, "first assignment")
 		}
 	}
+	e.assignLost()
 	return e.result(), result{}
 }
 

@@ -34,14 +34,15 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 		switch {
 		case old.Alive && old.Store == c.Node.Store && old.Incarnation == c.Node.Incarnation:
 			return m, result{Incarnation: old.Incarnation}
-		case old.Alive && old.Store != c.Node.Store:
-			return m, refuse(codeConflict, "node %q is alive with store %s", old.ID, old.Store)
+		case old.Alive && old.RaftID != c.Node.RaftID:
+			return m, refuse(codeConflict, "node %q is alive as %s", old.ID, old.RaftID)
 		case c.Node.Incarnation <= old.Incarnation:
 			return m, result{Code: codeIncarnation, Incarnation: old.Incarnation}
 		case old.Store != c.Node.Store:
+			// The data directory is locked by the new process, or the session had
+			// ended: nobody uses the old store.
 			e.loseStore(*old)
 		case old.Alive:
-			// The disk is locked by the new process, so the old one is gone.
 			e.endSession(*old, c.DropCopies, nil, c.Node.ID+" restarted")
 		}
 	}
@@ -57,6 +58,7 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 	if c.DropCopies {
 		e.dropAbsentFromNewEpochs()
 	}
+	e.assignLost()
 	return e.result(), result{Incarnation: node.Incarnation}
 }
 

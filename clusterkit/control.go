@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -164,8 +165,8 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 	switch c := c.(type) {
 	case inSyncCommand, transferCommand, acknowledgeCommand:
 	case registerCommand:
-		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" {
-			return result{}, fmt.Errorf("%w: a node registers with its ID, store and address", errBadRequest)
+		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" || !strings.HasPrefix(c.Node.RaftID, serverID(c.Node.ID, "")) {
+			return result{}, fmt.Errorf("%w: a node registers with its ID, store, Raft ID and address", errBadRequest)
 		}
 	case endSessionCommand:
 		if c.Term != 0 {

@@ -210,7 +210,7 @@ func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, a
 		if s.Suffrage == raft.Voter {
 			voters++
 		}
-		if n := nodeOfServer(m, s.ID); n != nil && n.Alive && serverID(n.ID, n.Store) != string(s.ID) && caughtUp(*n) {
+		if n := nodeOfServer(m, s.ID); n != nil && n.Alive && n.RaftID != string(s.ID) && caughtUp(*n) {
 			return serverChange{server: s}, true
 		}
 		if unregistered(s, m) && abandoned(s.ID) {
@@ -227,10 +227,10 @@ func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, a
 }
 
 // unregistered reports whether the server was let in, and no node of the map
-// runs on its store.
+// runs under its identity.
 func unregistered(s raft.Server, m *Map) bool {
 	n := nodeOfServer(m, s.ID)
-	return s.Suffrage != raft.Voter && (n == nil || serverID(n.ID, n.Store) != string(s.ID))
+	return s.Suffrage != raft.Voter && (n == nil || n.RaftID != string(s.ID))
 }
 
 // letIn has since when each server has been let in without having registered.

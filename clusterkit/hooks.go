@@ -12,8 +12,8 @@ import (
 )
 
 // partitionHook is told that a copy of a partition has to be made. copyFrom is
-// a live node that has the data, nil only at the first assignment of the
-// partition, when there is none. copyTo is the node that needs it.
+// a live node that has the data, nil only where the partition begins empty.
+// copyTo is the node that needs it.
 type partitionHook func(partitionID string, copyFrom *Node, copyTo *Node)
 
 // hookRunner finds the copies that have to be made and runs the hooks. The map
@@ -84,14 +84,14 @@ func (h *hookRunner) observe(prev, next *Map) {
 		if !nodesChanged && prev.Partitions[i].Version == p.Version {
 			continue
 		}
-		if !first && !prev.Partitions[i].assigned() && p.Epoch == 1 && p.Version == 1 {
+		if prev != nil && prev.Partitions[i].Began != p.Began && p.Version == p.Began {
 			h.announce(next, p)
 		}
 		h.review(next, p)
 	}
 }
 
-// announce fires for a first assignment: there is nothing to copy.
+// announce fires for a partition that begins empty: there is nothing to copy.
 func (h *hookRunner) announce(m *Map, p *Partition) {
 	for _, c := range p.Members {
 		if to := m.Node(c.Node); to != nil {

@@ -19,7 +19,8 @@ import (
 // joinRequest asks to be let into the cluster. Fields that want nothing of the
 // cluster are zero.
 type joinRequest struct {
-	NodeID         string `json:"node_id"`
+	NodeID string `json:"node_id"`
+	// Store is that of the data directory.
 	Store          string `json:"store"`
 	RaftAddr       string `json:"raft_addr"`
 	ClusterName    string `json:"cluster_name,omitempty"`
@@ -76,7 +77,7 @@ func (r joinRequest) refusal(m *Map) error {
 	if r.ClusterUUID != "" && r.ClusterUUID != m.ClusterUUID {
 		return fmt.Errorf("%w: DataDir belongs to cluster %s, but JoinAddr leads to cluster %s: correct one of the two", ErrJoinRefused, r.ClusterUUID, m.ClusterUUID)
 	}
-	if n := m.Node(r.NodeID); n != nil && n.Alive && n.Store != r.Store {
+	if n := m.Node(r.NodeID); n != nil && n.Alive && n.RaftID != serverID(r.NodeID, r.Store) {
 		return nodeIDInUse{
 			reason: fmt.Sprintf("NodeID %q is used by a live node at %s: give this node another ID", n.ID, n.RaftAddr),
 			lease:  m.Config.LeaseDuration,
@@ -194,7 +195,7 @@ func (ck *ClusterKit) joiner() *joiner {
 		http:  &http.Client{Transport: &http.Transport{DialContext: ck.opts.Network.DialContext, DisableKeepAlives: true}},
 		addrs: ck.joinAddrs(),
 		request: joinRequest{
-			NodeID: self.ID, Store: self.Store, RaftAddr: self.RaftAddr,
+			NodeID: self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
 			ClusterUUID: ck.dir.identity().ClusterUUID, Bootstrap: ck.founder.candidate(),
 		},

@@ -38,9 +38,12 @@ type Node struct {
 	// IP is the reachable HTTP address, host:port.
 	IP       string `json:"ip"`
 	RaftAddr string `json:"raft_addr"`
-	// Store identifies the node's disk. A node that lost its disk comes back
-	// under the same ID with another store, and has none of its old data.
+	// Store identifies the data of the application on the node: its disk or,
+	// with VolatileStore, one run of its process. A node that lost its data comes
+	// back under the same ID with another store.
 	Store string `json:"store"`
+	// RaftID identifies the node in Raft: its ID and its data directory.
+	RaftID string `json:"raft_id"`
 	// Incarnation counts the sessions of the node; each process start opens
 	// a new one.
 	Incarnation uint64 `json:"incarnation"`
@@ -77,6 +80,9 @@ type Partition struct {
 	// InSync are the members that hold every acknowledged write; the others
 	// are learners, or were removed because they fell silent.
 	InSync []Member `json:"in_sync"`
+	// Began is the version in which the partition last began empty: 1, or a later
+	// one if every copy was on a volatile store and is gone.
+	Began uint64 `json:"began"`
 	// Desired is where the planner wants the copies, its first node being
 	// the wanted primary. Members and InSync converge to it by moves.
 	Desired []string `json:"desired"`

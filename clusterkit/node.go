@@ -34,8 +34,9 @@ func (ck *ClusterKit) Self() Node {
 	return n
 }
 
-// StoreID returns the identity of this node's data directory. An empty
-// directory gets a new one.
+// StoreID returns the identity of the application's data on this node. It is
+// that of the data directory, and an empty directory gets a new one; with
+// VolatileStore each ClusterKit has its own.
 func (ck *ClusterKit) StoreID() string { return ck.storeID }
 
 // OnPartitionChange adds a hook. It is called on every node, in a goroutine of
@@ -48,6 +49,10 @@ func (ck *ClusterKit) StoreID() string { return ck.storeID }
 // [ClusterKit.Map], and return. A hook that panics is logged and called again,
 // with a delay that doubles up to half a minute. After a restart, hooks are
 // called again for what was not acknowledged, and for nothing else.
+//
+// copyFrom is nil where the partition begins empty and there is nothing to
+// copy: at its first assignment and, with VolatileStore, when every process
+// that had its data is gone. What a node still has of it is to be dropped then.
 //
 // Hooks are added before [ClusterKit.Start]; without any, copies count as made
 // at once.
@@ -116,7 +121,7 @@ func (ck *ClusterKit) copied(ctx context.Context, partition int, c Member) {
 	}
 }
 
-func (ck *ClusterKit) serverID() string { return serverID(ck.opts.NodeID, ck.StoreID()) }
+func (ck *ClusterKit) serverID() string { return serverID(ck.opts.NodeID, ck.dir.identity().Store) }
 
 func (ck *ClusterKit) appliedIndex() uint64 {
 	if r := ck.book.raft.Load(); r != nil {

@@ -61,6 +61,12 @@ type Options struct {
 	// sets, and primaries move by themselves. It must be the same on all
 	// nodes.
 	ManagedReplication bool
+	// VolatileStore says that the application's data do not survive a restart of
+	// its process: a map in memory, say. The node then comes back with a new
+	// [ClusterKit.StoreID] each time, is never elected for data that it no longer
+	// has, and copies anew. A partition whose every in-sync copy went away with
+	// its process begins empty again; see [ClusterKit.OnPartitionChange].
+	VolatileStore bool
 	// ReReplicationDelay is how long a dead node keeps its place before its
 	// copies are made anew elsewhere. It is not waited for when fewer than
 	// Config.MinInSync copies are left. Default 0.

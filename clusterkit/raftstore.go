@@ -107,7 +107,7 @@ func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	}
 	if m := b.state.Map(); m != nil {
 		for i := range m.Nodes {
-			if n := &m.Nodes[i]; serverID(n.ID, n.Store) == string(id) {
+			if n := &m.Nodes[i]; n.RaftID == string(id) {
 				return raft.ServerAddress(peerAddr(string(id), n.RaftAddr)), nil
 			}
 		}

@@ -71,20 +71,21 @@ func touch(p *Partition, reason string) {
 	p.Reason = reason
 }
 
-// assign makes the first assignment: nothing has been written yet, so all
+// assign lets the partition begin empty: there is nothing to copy, so all
 // copies are in sync.
-func (e *edit) assign(i int) {
+func (e *edit) assign(i int, reason string) {
 	var members []Member
 	for _, id := range e.partitions[i].Desired {
 		if n := e.node(id); n != nil && n.Alive {
-			members = append(members, Member{Node: id, Store: n.Store, Incarnation: 1})
+			members = append(members, Member{Node: id, Store: n.Store, Incarnation: e.partitions[i].Version + 1})
 		}
 	}
 	if len(members) == 0 {
 		return
 	}
 	p := e.partition(i)
-	touch(p, "first assignment")
+	touch(p, reason)
+	p.Began = p.Version
 	p.Members, p.InSync = members, members
 	e.setPrimary(p, members[0].Node, p.Reason)
 }
@@ -196,11 +197,13 @@ func (e *edit) dropAbsentFromNewEpochs() {
 	}
 }
 
-// loseStore removes every copy on the node's disk. The last in-sync copy of a
+// loseStore removes every copy on the node's store. The last in-sync copy of a
 // partition stays listed, although it is gone: only the disk's return or an
 // operator can make the partition serve again.
 func (e *edit) loseStore(node Node) {
-	const reason = "the node came back with another disk"
+	const reason = "the node came back without its data"
+	node.Alive = false
+	e.putNode(node)
 	for i := range e.partitions {
 		p := &e.partitions[i]
 		lost, ok := p.member(node.ID, node.Store)

@@ -38,7 +38,7 @@ func mustApply(t testing.TB, m *Map, commands ...command) *Map {
 }
 
 func register(id, store string, incarnation uint64) registerCommand {
-	return registerCommand{Node: Node{ID: id, Name: id, Store: store, Incarnation: incarnation, RaftAddr: id + ":1", IP: id + ":2"}}
+	return registerCommand{Node: Node{ID: id, Name: id, Store: store, RaftID: serverID(id, store), Incarnation: incarnation, RaftAddr: id + ":1", IP: id + ":2"}}
 }
 
 // clusterOf returns a map with one partition on n1, n2 and n3 in sync, n1 being
@@ -266,6 +266,9 @@ func drawCommand(t *rapid.T, m *Map) command {
 	case 0, 1:
 		c := register(id, fmt.Sprintf("%s-disk-%d", id, rapid.IntRange(1, 2).Draw(t, "disk")), incarnation)
 		c.DropCopies = drop
+		if id == "n3" || id == "n4" { // whose application keeps its data in memory
+			c = volatile(c, fmt.Sprintf("run-%d", rapid.IntRange(1, 3).Draw(t, "run")))
+		}
 		return c
 	case 2:
 		return endSessionCommand{Term: testTerm, Session: sessionRef{id, incarnation}, DropCopies: drop}
@@ -339,6 +342,8 @@ func checkPartition(t *rapid.T, was, is *Partition) {
 		t.Fatalf("%s went back: %+v, then %+v", is.ID, was, is)
 	case changed && is.Version == was.Version:
 		t.Fatalf("%s changed without a new version: %+v, then %+v", is.ID, was, is)
+	case was.Began != is.Began && (was.assigned() && is.Epoch == was.Epoch || is.Began != is.Version || slices.ContainsFunc(is.Members, was.IsMember)):
+		t.Fatalf("%s began with copies of before: %+v, then %+v", is.ID, was, is)
 	case was.Primary != is.Primary && is.Epoch == was.Epoch:
 		t.Fatalf("%s changed its primary within an epoch: %+v, then %+v", is.ID, was, is)
 	case was.assigned() && len(is.InSync) == 0:
@@ -351,7 +356,9 @@ func checkPartition(t *rapid.T, was, is *Partition) {
 			t.Fatalf("in-sync set of %s: %+v", is.ID, is)
 		}
 	}
-	if was.assigned() && !slices.ContainsFunc(is.InSync, was.IsInSync) {
+	onDisk := func(c Member) bool { return !strings.HasPrefix(c.Store, volatilePrefix) }
+	beganAnew := is.Began > was.Began && !slices.ContainsFunc(was.InSync, onDisk)
+	if was.assigned() && !beganAnew && !slices.ContainsFunc(is.InSync, was.IsInSync) {
 		t.Fatalf("%s kept no copy that was in sync: %+v, then %+v", is.ID, was, is)
 	}
 }

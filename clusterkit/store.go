@@ -18,7 +18,8 @@ import (
 type identity struct {
 	Format int    `json:"format"`
 	NodeID string `json:"node_id"`
-	// Store is drawn once for each new data directory.
+	// Store is drawn once for each new data directory. It names the directory in
+	// Raft, and the application's data unless these are volatile.
 	Store string `json:"store"`
 	// ClusterUUID is "" until the node knows its cluster.
 	ClusterUUID string `json:"cluster_uuid,omitempty"`

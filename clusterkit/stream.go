@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// serverID is the Raft identity of a node on one disk. A disk that is lost
-// takes the identity with it: its votes are not there to be kept.
-func serverID(nodeID, store string) string { return nodeID + "/" + store }
+// serverID is the Raft identity of a node on one data directory. A directory
+// that is lost takes the identity with it: its votes are not there to be kept.
+func serverID(nodeID, dir string) string { return nodeID + "/" + dir }
 
 // peerAddr is a Raft address. It carries the identity that is meant to be
 // reached, so that the stream layer can check it: "serverID@host:port".
