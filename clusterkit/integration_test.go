@@ -40,12 +40,13 @@ func (c *testCluster) replicate() (stop func()) {
 		wg.Go(func() {
 			for m := range ck.Watch(ctx) {
 				for _, p := range m.Partitions {
+					transfer, due := dueTransfer(m, &p, id)
 					switch {
 					case p.Primary != id:
 					case len(p.InSync) < len(p.Members):
 						_ = ck.ProposeInSync(ctx, InSyncChange{p.Index, p.Epoch, p.Version, p.Members})
-					case ck.handover.due(m, &p):
-						_ = ck.Transfer(ctx, TransferRequest{p.Index, p.Epoch, id, p.Desired[0]})
+					case due:
+						_ = ck.Transfer(ctx, transfer)
 					}
 				}
 			}

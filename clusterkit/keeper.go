@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 )
 
 // keeper keeps the sessions during one term of this leader: one goroutine
 // renews and ends them, so that none is ended while its renewal is on the way.
+// What to do is for the table to decide.
 type keeper struct {
 	term       uint64
 	clock      Clock
@@ -23,13 +23,9 @@ type keeper struct {
 	// done is closed when run returns.
 	done chan struct{}
 
-	mu sync.Mutex
-	// applied holds the last reported Raft index of each session.
-	applied map[sessionRef]uint64
-	// unheard has the sessions that were open when this keeper began and that
-	// have not been renewed since: it is not known whether their nodes live.
-	// nil before run.
-	unheard map[sessionRef]bool
+	// mu guards the table, which is nil before run.
+	mu    sync.Mutex
+	table *sessionTable
 }
 
 type renewal struct {
@@ -59,54 +55,28 @@ func (k *keeper) renew(ctx context.Context, req renewRequest) (renewResponse, er
 func (k *keeper) appliedIndex(s sessionRef) uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.applied[s]
-}
-
-// knowsOthers reports whether every other session that the map shows open was
-// heard in this term, so that the map says truly who is present.
-func (k *keeper) knowsOthers(m *Map, node string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for s := range k.unheard {
-		if s.Node != node && s.openIn(m) {
-			return false
-		}
+	if k.table == nil {
+		return 0
 	}
-	return k.unheard != nil
+	return k.table.applied[s]
 }
 
-func (k *keeper) expectAll(m *Map) {
+// knowsOthers reports whether enough is known to register the node, where that
+// drops copies.
+func (k *keeper) knowsOthers(m *Map, registering Node) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.unheard = make(map[sessionRef]bool)
-	for _, n := range m.Nodes {
-		if n.Alive {
-			k.unheard[sessionRef{Node: n.ID, Incarnation: n.Incarnation}] = true
-		}
-	}
-}
-
-func (k *keeper) heard(s sessionRef) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.unheard, s)
+	return k.table != nil && k.table.knowsOthers(m, registering)
 }
 
 // gatherDelay lets the renewals of a beat come together in one entry.
 const gatherDelay = 5 * time.Millisecond
 
-// run returns when the term has ended. All sessions count as granted at its
-// beginning: earlier leaders may have granted leases until then.
+// run returns when the term has ended.
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.done)
-	table := newSessionTable()
-	m := k.state.Map()
-	k.expectAll(m)
-	wait := deposeAfter(m.Config.LeaseDuration)
-	interval := m.Config.LeaseDuration / renewalsPerLease
-	turn := k.clock.Now()
-	table.follow(m, turn)
-	timer := time.NewTimer(wait)
+	k.begin()
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		var batch []renewal
@@ -119,22 +89,19 @@ func (k *keeper) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		batch = append(batch, k.waiting()...)
-
-		if len(batch) > 0 && !k.renewAll(ctx, table, batch, interval) {
+		if len(batch) > 0 && !k.renewAll(ctx, batch) || !k.endSilent(ctx) {
 			return
 		}
-		// Who was not heard while this leader stood still was perhaps not
-		// silent.
-		now := k.clock.Now()
-		if pause := now - turn; pause > wait/2 {
-			table.postpone(pause)
-		}
-		turn = now
-		if !k.endExpired(ctx, table, wait) {
-			return
-		}
-		timer.Reset(min(wait/8, table.nextExpiry(k.clock.Now(), wait)))
+		timer.Reset(k.look())
 	}
+}
+
+func (k *keeper) begin() {
+	m := k.state.Map()
+	table := newSessionTable(k.term, m, k.clock.Now(), k.dropCopies)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.table = table
 }
 
 // waiting returns the renewals that have gathered meanwhile.
@@ -152,65 +119,58 @@ func (k *keeper) waiting() []renewal {
 
 // renewAll commits the renewals in one entry. It reports whether the term goes
 // on.
-func (k *keeper) renewAll(ctx context.Context, table *sessionTable, batch []renewal, interval time.Duration) bool {
-	c := renewCommand{Term: k.term}
-	for _, r := range batch {
-		c.Sessions = append(c.Sessions, r.req.Session)
-	}
-	verdict, err := k.apply(ctx, c)
-	now := k.clock.Now()
-	m := k.state.Map()
-	table.follow(m, now)
+func (k *keeper) renewAll(ctx context.Context, batch []renewal) bool {
+	requests := make([]renewRequest, len(batch))
 	for i, r := range batch {
-		resp := renewResponse{Lease: m.Config.LeaseDuration, Again: nextBeat(now, interval)}
-		switch {
-		case err != nil:
-			resp = renewResponse{Code: codeOf(err), Message: err.Error()}
-		case verdict.Renewed[i]:
-			resp.Open = true
-			k.heard(r.req.Session)
-			table.renewed(r.req.Session, now, r.req.Applied)
-		}
-		r.reply <- resp
+		requests[i] = r.req
 	}
-	k.mu.Lock()
-	k.applied = maps.Clone(table.applied)
-	k.mu.Unlock()
+	verdict, err := k.apply(ctx, k.table.renewal(requests))
+	for i, answer := range k.renewed(requests, verdict, err) {
+		batch[i].reply <- answer
+	}
 	return k.goesOn(ctx, "renew sessions", err)
 }
 
-// nextBeat returns when to renew again, so that all nodes do at the same time:
-// in one interval, give or take a half.
-func nextBeat(now, interval time.Duration) time.Duration {
-	next := interval - now%interval
-	if next < interval/2 {
-		next += interval
-	}
-	return next
+func (k *keeper) renewed(requests []renewRequest, verdict result, err error) []renewResponse {
+	m := k.state.Map()
+	now := k.clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.table.renewed(requests, verdict, err, m, now)
 }
 
-// endExpired reports whether the term goes on.
-func (k *keeper) endExpired(ctx context.Context, table *sessionTable, wait time.Duration) bool {
-	table.follow(k.state.Map(), k.clock.Now())
-	expired := table.expired(k.clock.Now(), wait)
-	for _, s := range expired {
-		k.log.Warn("session ended: the node was silent", "peer", s.Node, "incarnation", s.Incarnation)
-		_, err := k.apply(ctx, endSessionCommand{Term: k.term, Session: s, DropCopies: k.dropCopies, Silent: expired})
-		if !k.goesOn(ctx, "end session", err) {
+// endSilent ends the sessions of silent nodes. It reports whether the term goes
+// on.
+func (k *keeper) endSilent(ctx context.Context) bool {
+	for _, c := range k.endings() {
+		k.log.Warn("session ended: the node was silent", "peer", c.Session.Node, "incarnation", c.Session.Incarnation)
+		if _, err := k.apply(ctx, c); !k.goesOn(ctx, "end session", err) {
 			return false
 		}
 	}
 	return true
 }
 
+func (k *keeper) endings() []endSessionCommand {
+	m := k.state.Map()
+	now := k.clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.table.endings(m, now)
+}
+
+func (k *keeper) look() time.Duration {
+	now := k.clock.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.table.look(now)
+}
+
 // goesOn is false when the term must be taken for over: after an unknown
 // outcome the next one begins with a new count of all leases.
 func (k *keeper) goesOn(ctx context.Context, operation string, err error) bool {
-	if err == nil {
-		return true
-	}
-	if ctx.Err() == nil && !errors.Is(err, ErrNoLeader) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoLeader) {
 		k.log.Warn("control plane: "+operation+" failed", "error", err)
 	}
-	return errors.Is(err, ErrStale)
+	return err == nil
 }

@@ -70,16 +70,10 @@ func (c *controller) applyEncoded(ctx context.Context, encoded []byte) (result, 
 	return c.proposer.accept(ctx, encoded)
 }
 
-// knowsOthers reports whether the node can be registered now: its return ends
-// no session, or the leader knows which others are present.
+// knowsOthers reports, on the leader, whether enough is known to register the
+// node, where that drops copies.
 func (c *controller) knowsOthers(registering Node) bool {
 	m := c.state.Map()
-	if m == nil {
-		return true
-	}
-	if n := m.Node(registering.ID); n == nil || !n.Alive || n.Incarnation == registering.Incarnation {
-		return true
-	}
 	k := c.keeper.Load()
-	return k != nil && k.knowsOthers(m, registering.ID)
+	return m == nil || k != nil && k.knowsOthers(m, registering)
 }

@@ -80,8 +80,11 @@ func (ck *ClusterKit) ProposeInSync(ctx context.Context, change InSyncChange) er
 // [ClusterKit.ProposeInSync].
 func (ck *ClusterKit) Transfer(ctx context.Context, req TransferRequest) error {
 	if m := ck.Map(); m != nil && req.From == ck.opts.NodeID && req.Partition >= 0 && req.Partition < len(m.Partitions) {
-		if p := &m.Partitions[req.Partition]; p.Epoch == req.Epoch && p.Primary == req.From {
-			ck.handover.giveUp(p)
+		switch p := &m.Partitions[req.Partition]; {
+		case p.Epoch < req.Epoch:
+			return fmt.Errorf("%w: this node knows epoch %d of %s, not %d yet", ErrNoLeader, p.Epoch, p.ID, req.Epoch)
+		case p.Epoch == req.Epoch && p.Primary == req.From:
+			ck.handover.giveUp(req.Partition, req.Epoch)
 		}
 	}
 	return ck.propose(ctx, transferCommand{req})

@@ -36,23 +36,14 @@ type session struct {
 	failures    atomic.Uint64
 }
 
-// lease is the right to act in a session, until the clock reads so much.
-type lease struct {
-	session sessionRef
-	until   time.Duration
-}
-
 // renewalsPerLease is how often a node renews in the course of one lease.
 const renewalsPerLease = 4
 
 // holdsIn reports whether this node may act in the roles that it has in the
-// map, nil for none. The map must show the session of the lease open: it then
-// includes the entry that opened it, and with it every change of this node's
-// roles that came before. The clock is read last, so that whatever the caller
-// has checked before was so while the lease held.
+// map, nil for none.
 func (s *session) holdsIn(m *Map) bool {
 	l := s.lease.Load()
-	return m != nil && l != nil && l.session.openIn(m) && s.clock.Now() < l.until
+	return l != nil && l.holdsIn(m, s.clock.Now())
 }
 
 // start runs the session until stop; refused is called when the cluster does
@@ -92,20 +83,22 @@ func (s *session) stop(ctx context.Context) error {
 func (s *session) run(ctx context.Context) error {
 	s.awaitMap(ctx)
 	var inUse conflict
-	next := s.dir.identity().Incarnation + 1
+	t := newTenure(s.self().ID, s.dir.identity().Incarnation)
 	for ctx.Err() == nil {
-		opened, err := s.open(ctx, next)
-		next = opened
-		outlasted := inUse.outlasts(err, s.leaseDuration())
+		if t.open {
+			s.keep(ctx, &t)
+			continue
+		}
+		err := s.open(ctx, &t)
 		switch {
-		case err == nil:
-			s.keep(ctx)
-			next++
+		case errors.Is(err, errStaleIncarnation):
+		case errors.Is(err, ErrUnknown):
+			sleep(ctx, minRetryDelay)
 		case errors.Is(err, ErrDataDir):
 			return err
-		case outlasted:
+		case inUse.outlasts(err, s.leaseDuration()):
 			return fmt.Errorf("%w: NodeID: %w: give this node another ID", ErrJoinRefused, err)
-		case ctx.Err() == nil:
+		case err != nil && ctx.Err() == nil:
 			s.log.Debug("session not opened yet", "error", err)
 			sleep(ctx, maxRetryDelay)
 		}
@@ -121,58 +114,44 @@ func (s *session) leaseDuration() time.Duration {
 	return DefaultLeaseDuration
 }
 
-// open registers this node under an incarnation that no session had: the given
-// one or, if the leader knows of a higher one, the next above that. It returns
-// the last it has tried. The number is on disk before it is used, and may be
-// repeated as long as the outcome is not known.
-func (s *session) open(ctx context.Context, incarnation uint64) (uint64, error) {
-	for {
-		if err := s.dir.update(func(id *identity) { id.Incarnation = incarnation }); err != nil {
-			return incarnation, err
-		}
-		s.incarnation.Store(incarnation)
-		node := s.self()
-		node.Incarnation = incarnation
-		verdict, err := s.propose(ctx, registerCommand{Node: node, DropCopies: s.dropCopies})
-		switch {
-		case err == nil:
-			s.log.Info("session opened", "incarnation", incarnation)
-			return incarnation, nil
-		case errors.Is(err, errStaleIncarnation):
-			incarnation = max(incarnation, verdict.Incarnation) + 1
-		case errors.Is(err, ErrUnknown) && ctx.Err() == nil:
-			sleep(ctx, minRetryDelay)
-		default:
-			return incarnation, err
-		}
+// open registers this node once.
+func (s *session) open(ctx context.Context, t *tenure) error {
+	node := s.self()
+	node.Incarnation = t.session.Incarnation
+	if err := s.dir.update(func(id *identity) { id.Incarnation = node.Incarnation }); err != nil {
+		return err
 	}
+	s.incarnation.Store(node.Incarnation)
+	verdict, err := s.propose(ctx, registerCommand{Node: node, DropCopies: s.dropCopies})
+	if t.registered(verdict, err); t.open {
+		s.log.Info("session opened", "incarnation", node.Incarnation)
+	}
+	return err
 }
 
-// keep renews the session until it was ended or the context ends.
-func (s *session) keep(ctx context.Context) {
-	ref := sessionRef{Node: s.self().ID, Incarnation: s.incarnation.Load()}
-	interval := DefaultLeaseDuration / renewalsPerLease
-	for ctx.Err() == nil {
-		asked := s.clock.Now()
-		// An answer that comes later would grant what has run out.
-		resp, err := s.renewOnce(ctx, ref, renewalsPerLease*interval)
-		switch {
-		case err != nil:
-			s.failures.Add(1)
-			s.log.Debug("session not renewed", "error", err)
-			sleep(ctx, interval/10)
-			continue
-		case !resp.Open:
-			s.log.Warn("session was ended by the leader, opening another", "incarnation", ref.Incarnation)
-			s.changed()
-			return
-		}
-		s.renewals.Add(1)
-		interval = resp.Lease / renewalsPerLease
-		s.lease.Store(&lease{session: ref, until: asked + resp.Lease})
-		s.changed()
-		sleep(ctx, resp.Again)
+// keep renews the session once, and waits until it has to be renewed again.
+func (s *session) keep(ctx context.Context, t *tenure) {
+	lease := s.leaseDuration()
+	asked := s.clock.Now()
+	// An answer that comes later would grant what has run out.
+	resp, err := s.renewOnce(ctx, t.session, lease)
+	if err != nil {
+		s.failures.Add(1)
+		s.log.Debug("session not renewed", "error", err)
+		sleep(ctx, lease/renewalsPerLease/10)
+		return
 	}
+	ended := t.session
+	if t.renewed(asked, resp); !t.open {
+		s.log.Warn("session was ended by the leader, opening another", "incarnation", ended.Incarnation)
+		s.changed()
+		return
+	}
+	s.renewals.Add(1)
+	granted := t.lease
+	s.lease.Store(&granted)
+	s.changed()
+	sleep(ctx, resp.Again)
 }
 
 func (s *session) renewOnce(ctx context.Context, ref sessionRef, timeout time.Duration) (renewResponse, error) {

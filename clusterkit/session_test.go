@@ -3,7 +3,9 @@ package clusterkit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -42,35 +44,140 @@ func TestLeaseInequality(t *testing.T) {
 
 func TestSessionTable(t *testing.T) {
 	m := clusterOf(t)
-	n1, n2 := sessionRef{"n1", 1}, sessionRef{"n2", 1}
-	table := newSessionTable()
-	table.follow(m, 10*time.Second)
-	table.renewed(n1, 12*time.Second, 5)
+	n1, n2, n3 := sessionRef{"n1", 1}, sessionRef{"n2", 1}, sessionRef{"n3", 1}
+	wait := deposeAfter(DefaultLeaseDuration)
+	table := newSessionTable(testTerm, m, 10*time.Second, true)
+	ended := func(now time.Duration) []sessionRef {
+		var out []sessionRef
+		for _, c := range table.endings(m, now) {
+			if c.Term != testTerm || !c.DropCopies {
+				t.Errorf("%+v is not of this leader", c)
+			}
+			out = append(out, c.Session)
+		}
+		return out
+	}
+	renew := func(s sessionRef, now time.Duration) renewResponse {
+		requests := []renewRequest{{Session: s, Applied: 5}}
+		_, verdict := table.renewal(requests).apply(m, testTerm)
+		return table.renewed(requests, verdict, nil, m, now)[0]
+	}
+	if resp := renew(n1, 10*time.Second+wait/2); !resp.Open || resp.Lease != DefaultLeaseDuration {
+		t.Errorf("n1 was not renewed: %+v", resp)
+	}
 	for _, tt := range []struct {
 		now  time.Duration
-		want int
-	}{{10 * time.Second, 0}, {11*time.Second - 1, 0}, {11 * time.Second, 2}, {13 * time.Second, 3}} {
-		if got := table.expired(tt.now, time.Second); len(got) != tt.want {
-			t.Errorf("expired at %s: %v, want %d", tt.now, got, tt.want)
+		want []sessionRef
+	}{
+		{10*time.Second + wait/2, nil},
+		{10*time.Second + wait - 1, nil},
+		{10*time.Second + wait, []sessionRef{n2, n3}},
+		{10*time.Second + wait*3/2, []sessionRef{n1, n2, n3}},
+	} {
+		if got := ended(tt.now); !slices.Equal(got, tt.want) {
+			t.Errorf("ended at %s: %v, want %v", tt.now, got, tt.want)
 		}
 	}
-	if got := table.nextExpiry(10500*time.Millisecond, time.Second); got != 500*time.Millisecond {
-		t.Errorf("next expiry in %s", got)
-	}
-	table.postpone(time.Hour)
-	if got := table.expired(13*time.Second, time.Second); len(got) != 0 {
-		t.Errorf("expired although postponed: %v", got)
+	if got := newSessionTable(testTerm, m, 10*time.Second, true).endings(m, 10*time.Second+10*wait); len(got) != 0 {
+		t.Errorf("the leader stood still, and ended %v", got)
 	}
 	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: n2}, register("n1", "s1", 2))
-	table.follow(m, time.Minute)
-	if _, ok := table.granted[n1]; ok {
-		t.Error("the session of an earlier incarnation is kept")
+	if resp := renew(n1, time.Minute); resp.Open {
+		t.Error("the session of an earlier incarnation was renewed")
 	}
-	if _, ok := table.granted[n2]; ok {
-		t.Error("an ended session is kept")
+	if resp := renew(n2, time.Minute); resp.Open {
+		t.Error("an ended session was renewed")
 	}
-	if got := table.granted[sessionRef{"n1", 2}]; got != time.Minute {
-		t.Errorf("a new session counts from %s", got)
+	want := map[sessionRef]time.Duration{{"n1", 2}: time.Minute, n3: table.granted[n3]}
+	if !maps.Equal(table.granted, want) {
+		t.Errorf("the table has %v, want %v", table.granted, want)
+	}
+}
+
+func TestTheLeaderLooksWhenASessionCanExpire(t *testing.T) {
+	table := newSessionTable(testTerm, clusterOf(t), 10*time.Second, false)
+	for _, tt := range []struct{ now, want time.Duration }{
+		{10 * time.Second, table.wait / 8},
+		{10*time.Second + table.wait - 3*time.Millisecond, 3 * time.Millisecond},
+		{time.Minute, 0},
+	} {
+		if got := table.look(tt.now); got != tt.want {
+			t.Errorf("at %s it looks in %s, want %s", tt.now, got, tt.want)
+		}
+	}
+}
+
+func TestTenure(t *testing.T) {
+	unknown := fmt.Errorf("%w: broken connection", ErrUnknown)
+	tenure := newTenure("n1", 4)
+	register := func(verdict result, err error, open bool, incarnation uint64) {
+		t.Helper()
+		tenure.registered(verdict, err)
+		if tenure.open != open || tenure.session != (sessionRef{"n1", incarnation}) {
+			t.Errorf("open is %v, session %v; want %v and %d", tenure.open, tenure.session, open, incarnation)
+		}
+	}
+	register(result{}, unknown, false, 5)
+	register(result{}, ErrNoLeader, false, 5)
+	register(result{Incarnation: 8}, errStaleIncarnation, false, 9)
+	register(result{Incarnation: 2}, errStaleIncarnation, false, 10)
+	register(result{Incarnation: 10}, nil, true, 10)
+	tenure.renewed(time.Minute, renewResponse{Open: true, Lease: time.Second})
+	if want := (lease{sessionRef{"n1", 10}, time.Minute + time.Second}); tenure.lease != want || !tenure.open {
+		t.Errorf("lease %+v, want %+v", tenure.lease, want)
+	}
+	tenure.renewed(2*time.Minute, renewResponse{Lease: time.Second})
+	if tenure.open || tenure.session.Incarnation != 11 || tenure.lease.until != time.Minute+time.Second {
+		t.Errorf("after the session was ended: %+v", tenure)
+	}
+}
+
+func TestLeaseCountsInItsSessionOnly(t *testing.T) {
+	m := clusterOf(t)
+	for name, tt := range map[string]struct {
+		lease lease
+		m     *Map
+		now   time.Duration
+		want  bool
+	}{
+		"holds":           {lease{sessionRef{"n1", 1}, time.Second}, m, time.Second - 1, true},
+		"has run out":     {lease{sessionRef{"n1", 1}, time.Second}, m, time.Second, false},
+		"later session":   {lease{sessionRef{"n1", 2}, time.Second}, m, 0, false},
+		"earlier session": {lease{sessionRef{"n1", 0}, time.Second}, m, 0, false},
+		"ended":           {lease{sessionRef{"n1", 1}, time.Second}, lose(m, t, "n1"), 0, false},
+		"never granted":   {lease{}, m, 0, false},
+		"no map":          {lease{sessionRef{"n1", 1}, time.Second}, nil, 0, false},
+	} {
+		if got := tt.lease.holdsIn(tt.m, tt.now); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestDueTransfer(t *testing.T) {
+	m := clusterOf(t)
+	p := &m.Partitions[0]
+	if _, due := dueTransfer(m, p, "n1"); due {
+		t.Error("the wanted primary hands over")
+	}
+	m = mustApply(t, m, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n2", "n1", "n3"}}}})
+	p = &m.Partitions[0]
+	want := TransferRequest{Partition: 0, Epoch: p.Epoch, From: "n1", To: "n2"}
+	if req, due := dueTransfer(m, p, "n1"); !due || req != want {
+		t.Errorf("due is %v, %+v; want %+v", due, req, want)
+	}
+	if _, due := dueTransfer(m, p, "n3"); due {
+		t.Error("another than the primary hands over")
+	}
+	gone := lose(m, t, "n2")
+	if _, due := dueTransfer(gone, &gone.Partitions[0], "n1"); due {
+		t.Error("handed over to a node that is away")
+	}
+	ended := endedEpochs(nil).with(0, p.Epoch).with(0, p.Epoch-1)
+	if next := *p; !ended.has(p) || endedEpochs(nil).has(p) {
+		t.Error("the epoch that was given up is not ended, or one that was not is")
+	} else if next.Epoch++; ended.has(&next) {
+		t.Error("the next epoch is ended")
 	}
 }
 
@@ -154,18 +261,18 @@ func TestKeeperKnowsWhoIsPresentWhenItHasHeardAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newKeeperFixture(t)
 		f.dropCopies = true
-		if f.knowsOthers(f.state.Map(), "n1") {
+		if f.knowsOthers(f.state.Map(), Node{ID: "n1", Incarnation: 2}) {
 			t.Error("knows who is present before it has begun")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go f.run(ctx)
 		synctest.Wait()
 		f.renewFor(t, 500*time.Millisecond, sessionRef{"n2", 1})
-		if f.knowsOthers(f.state.Map(), "n1") {
+		if f.knowsOthers(f.state.Map(), Node{ID: "n1", Incarnation: 2}) {
 			t.Error("n3 was not heard, and n1 must wait")
 		}
 		f.renewFor(t, time.Second, sessionRef{"n2", 1})
-		if !f.knowsOthers(f.state.Map(), "n1") || f.state.Map().Node("n3").Alive {
+		if !f.knowsOthers(f.state.Map(), Node{ID: "n1", Incarnation: 2}) || f.state.Map().Node("n3").Alive {
 			t.Error("n3 has been given up, and n1 need not wait")
 		}
 		if p := f.state.Map().Partitions[0]; len(p.InSync) != 1 || p.InSync[0].Node != "n2" {

@@ -1,6 +1,8 @@
 package clusterkit
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -23,15 +25,44 @@ func deposeAfter(lease time.Duration) time.Duration {
 	return lease*(100+clockRateErrorPercent)/(100-clockRateErrorPercent) + leaseMargin
 }
 
-// sessionTable is the leader's record of one term. Times are readings of the
+// sessionTable is what the leader of one term knows of the sessions, and all
+// that it decides about them: values in, values out. Times are readings of the
 // leader's clock. It is not safe for concurrent use.
 type sessionTable struct {
+	term       uint64
+	dropCopies bool
+	// lease and wait are L and W.
+	lease, wait time.Duration
+	// granted is when each open session was renewed last, or first seen.
 	granted map[sessionRef]time.Duration
+	// applied holds the last reported Raft index of each session.
 	applied map[sessionRef]uint64
+	// unheard has the sessions that were open when the term began and that have
+	// not been renewed since: it is not known whether their nodes live.
+	unheard map[sessionRef]bool
+	// turn is when the leader looked for silent sessions last.
+	turn time.Duration
 }
 
-func newSessionTable() *sessionTable {
-	return &sessionTable{granted: make(map[sessionRef]time.Duration), applied: make(map[sessionRef]uint64)}
+// newSessionTable begins a term. The map is the one that the leader has when
+// its own barrier has committed, and the clock is read after that: earlier
+// leaders may have granted leases until then, so all sessions count from now.
+func newSessionTable(term uint64, m *Map, now time.Duration, dropCopies bool) *sessionTable {
+	t := &sessionTable{
+		term:       term,
+		dropCopies: dropCopies,
+		lease:      m.Config.LeaseDuration,
+		wait:       deposeAfter(m.Config.LeaseDuration),
+		granted:    make(map[sessionRef]time.Duration),
+		applied:    make(map[sessionRef]uint64),
+		unheard:    make(map[sessionRef]bool),
+		turn:       now,
+	}
+	t.follow(m, now)
+	for s := range t.granted {
+		t.unheard[s] = true
+	}
+	return t
 }
 
 // follow takes up the sessions that are open in the map, as if granted now,
@@ -41,6 +72,7 @@ func (t *sessionTable) follow(m *Map, now time.Duration) {
 		if !s.openIn(m) {
 			delete(t.granted, s)
 			delete(t.applied, s)
+			delete(t.unheard, s)
 		}
 	}
 	for _, n := range m.Nodes {
@@ -51,36 +83,98 @@ func (t *sessionTable) follow(m *Map, now time.Duration) {
 	}
 }
 
-// renewed notes that a renewal was committed by now.
-func (t *sessionTable) renewed(s sessionRef, now time.Duration, applied uint64) {
-	t.granted[s] = now
-	t.applied[s] = max(t.applied[s], applied)
-}
-
-// postpone gives every node more time, when the leader itself stood still and
-// could not hear them.
-func (t *sessionTable) postpone(by time.Duration) {
-	for s := range t.granted {
-		t.granted[s] += by
+// renewal returns the entry that renews the sessions of the requests.
+func (t *sessionTable) renewal(requests []renewRequest) renewCommand {
+	c := renewCommand{Term: t.term}
+	for _, req := range requests {
+		c.Sessions = append(c.Sessions, req.Session)
 	}
+	return c
 }
 
-// expired returns the sessions that may be ended now.
-func (t *sessionTable) expired(now, wait time.Duration) []sessionRef {
+// renewed takes the outcome of that entry, and returns the answer to each
+// request. The map and, after it, the clock are read when the outcome is known.
+func (t *sessionTable) renewed(requests []renewRequest, verdict result, err error, m *Map, now time.Duration) []renewResponse {
+	t.follow(m, now)
+	answers := make([]renewResponse, len(requests))
+	for i, req := range requests {
+		answers[i] = renewResponse{Lease: t.lease, Again: nextBeat(now, t.lease/renewalsPerLease)}
+		switch {
+		case err != nil:
+			answers[i] = renewResponse{Code: codeOf(err), Message: err.Error()}
+		case verdict.Renewed[i]:
+			answers[i].Open = true
+			t.granted[req.Session] = now
+			t.applied[req.Session] = max(t.applied[req.Session], req.Applied)
+			delete(t.unheard, req.Session)
+		}
+	}
+	return answers
+}
+
+// endings returns the entries that end the sessions that have been silent for
+// W. The map is read before the clock. Who was not heard while the leader stood
+// still itself, after a slow write or a pause, was perhaps not silent: all get
+// as much more time, which is always safe.
+func (t *sessionTable) endings(m *Map, now time.Duration) []endSessionCommand {
+	if pause := now - t.turn; pause > t.wait/2 {
+		for s := range t.granted {
+			t.granted[s] += pause
+		}
+	}
+	t.turn = now
+	t.follow(m, now)
+	expired := t.expired(now)
+	commands := make([]endSessionCommand, len(expired))
+	for i, s := range expired {
+		commands[i] = endSessionCommand{Term: t.term, Session: s, DropCopies: t.dropCopies, Silent: expired}
+	}
+	return commands
+}
+
+// expired returns the sessions that may be ended now, in order.
+func (t *sessionTable) expired(now time.Duration) []sessionRef {
 	var out []sessionRef
 	for s, g := range t.granted {
-		if now >= g+wait {
+		if now >= g+t.wait {
 			out = append(out, s)
 		}
 	}
+	slices.SortFunc(out, func(a, b sessionRef) int { return cmp.Compare(a.Node, b.Node) })
 	return out
 }
 
-// nextExpiry returns how long until a session can expire, at most wait.
-func (t *sessionTable) nextExpiry(now, wait time.Duration) time.Duration {
-	next := wait
+// look returns how long until the leader has to look for silent sessions again.
+// It looks often enough to notice that it stood still.
+func (t *sessionTable) look(now time.Duration) time.Duration {
+	next := t.wait / 8
 	for _, g := range t.granted {
-		next = min(next, max(0, g+wait-now))
+		next = min(next, max(0, g+t.wait-now))
+	}
+	return next
+}
+
+// knowsOthers reports whether enough is known to register the node where that
+// drops copies: its return ends no session, or every other session that the map
+// shows open was heard in this term, so that the map says truly who is present.
+func (t *sessionTable) knowsOthers(m *Map, registering Node) bool {
+	if n := m.Node(registering.ID); n == nil || !n.Alive || n.Incarnation == registering.Incarnation {
+		return true
+	}
+	for s := range t.unheard {
+		if s.Node != registering.ID && s.openIn(m) {
+			return false
+		}
+	}
+	return true
+}
+
+// nextBeat returns when to renew again, so that all nodes do at the same time:
+// in one interval, give or take a half.
+func nextBeat(now, interval time.Duration) time.Duration {
+	next := interval - now%interval
+	if next < interval/2 {
+		next += interval
 	}
 	return next
 }
