@@ -139,7 +139,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	}
 	ck.controller = &controller{
 		state: ck.state, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
-		managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
+		serverID: ck.serverID(), managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
 		founding: dir.founding,
 	}
 	ck.proposer.knowsOthers = ck.controller.knowsOthers
@@ -160,6 +160,9 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 		RaftAddr: net.JoinHostPort(ck.opts.advertiseRaft, raftPort),
 		Store:    ck.storeID,
 		RaftID:   ck.serverID(),
+		Zone:     ck.opts.Zone,
+		Weight:   ck.opts.Weight,
+		Services: ck.opts.Services,
 	})
 }
 
@@ -320,19 +323,7 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 // handOnLeadership returns when another node leads Raft, or none can, or the
 // context has ended.
 func (ck *ClusterKit) handOnLeadership(ctx context.Context, r *raft.Raft) {
-	if r.State() != raft.Leader || ctx.Err() != nil {
-		return
-	}
-	ended := make(chan error, 1)
-	// Raft answers when its disk does.
-	go func() { ended <- r.LeadershipTransfer().Error() }()
-	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if err != nil {
+	if err := handOnLeadership(ctx, r); err != nil {
 		ck.log.Debug("leadership not handed over", "error", err)
 	}
 }

@@ -43,6 +43,14 @@ const (
 	kindDesire
 	kindMoves
 	kindAcknowledge
+	kindDrain
+	kindWeight
+	kindRemove
+	kindForce
+	kindPause
+	kindCancel
+	kindReplication
+	kindMetadata
 )
 
 // commandFormat stands before every encoded command. A node that meets a
@@ -83,6 +91,22 @@ func decodeCommand(data []byte) (command, error) {
 		return decodeBody[movesCommand](data[2:])
 	case kindAcknowledge:
 		return decodeBody[acknowledgeCommand](data[2:])
+	case kindDrain:
+		return decodeBody[drainCommand](data[2:])
+	case kindWeight:
+		return decodeBody[weightCommand](data[2:])
+	case kindRemove:
+		return decodeBody[removeCommand](data[2:])
+	case kindForce:
+		return decodeBody[forceCommand](data[2:])
+	case kindPause:
+		return decodeBody[pauseCommand](data[2:])
+	case kindCancel:
+		return decodeBody[cancelCommand](data[2:])
+	case kindReplication:
+		return decodeBody[replicationCommand](data[2:])
+	case kindMetadata:
+		return decodeBody[metadataCommand](data[2:])
 	default:
 		return nil, fmt.Errorf("decode command: kind %d is not known, upgrade this node", kind)
 	}

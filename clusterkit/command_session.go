@@ -29,8 +29,21 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 	if m == nil {
 		return m, refuse(codeNoCluster, "")
 	}
+	for _, gone := range m.Removed {
+		switch {
+		case gone.ID != c.Node.ID:
+		case gone.RaftID == c.Node.RaftID:
+			return m, refuse(codeRefused, "NodeID %q with this DataDir was removed from the cluster: start it with an empty DataDir to let it join again", c.Node.ID)
+		case c.Node.Incarnation <= gone.Incarnation:
+			return m, result{Code: codeIncarnation, Incarnation: gone.Incarnation}
+		}
+	}
 	e := newEdit(m)
+	node := c.Node
+	node.Weight = max(1, node.Weight)
 	if old := m.Node(c.Node.ID); old != nil {
+		// What operators decide lasts longer than a process.
+		node.Weight, node.Draining = old.Weight, old.Draining
 		switch {
 		case old.Alive && old.Store == c.Node.Store && old.Incarnation == c.Node.Incarnation:
 			return m, result{Incarnation: old.Incarnation}
@@ -46,7 +59,6 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 			e.endSession(*old, c.DropCopies, nil, c.Node.ID+" restarted")
 		}
 	}
-	node := c.Node
 	node.Alive = true
 	e.putNode(node)
 	for i := range e.partitions {

@@ -164,6 +164,8 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 	}
 	switch c := c.(type) {
 	case inSyncCommand, transferCommand, acknowledgeCommand:
+	case drainCommand, weightCommand, removeCommand, forceCommand:
+	case pauseCommand, cancelCommand, replicationCommand, metadataCommand:
 	case registerCommand:
 		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" || !strings.HasPrefix(c.Node.RaftID, serverID(c.Node.ID, "")) {
 			return result{}, fmt.Errorf("%w: a node registers with its ID, store, Raft ID and address", errBadRequest)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit/placement"
 )
 
 // controller does what only the Raft leader does: it keeps the sessions and
@@ -25,6 +27,7 @@ type controller struct {
 	log      *slog.Logger
 	watch    *watchers
 
+	serverID           string
 	managed            bool
 	reReplicationDelay time.Duration
 	// founding returns what a leader that finds no cluster proposes, zero if
@@ -155,8 +158,19 @@ type planner struct {
 	deadSince map[string]time.Duration
 	// letIn has the servers that have not registered since this leader began.
 	letIn letIn
-	// planned are the nodes that the last plan was for.
-	planned []string
+	// planned is what the last plan was for.
+	planned planBasis
+}
+
+// planBasis is what a plan depends on, beside the plan before.
+type planBasis struct {
+	nodes    []placement.Node
+	replicas int
+	paused   bool
+}
+
+func (b planBasis) equal(other planBasis) bool {
+	return slices.Equal(b.nodes, other.nodes) && b.replicas == other.replicas && b.paused == other.paused
 }
 
 func (p *planner) once(ctx context.Context) error {
@@ -172,13 +186,14 @@ func (p *planner) once(ctx context.Context) error {
 	return errors.Join(
 		p.desire(ctx, m, now),
 		p.move(ctx),
-		p.changeServers(p.state.Map(), now),
+		p.changeServers(ctx, p.state.Map(), now),
 	)
 }
 
 func (p *planner) desire(ctx context.Context, m *Map, now time.Duration) error {
 	nodes := placeable(m, p.deadSince, now, p.reReplicationDelay)
-	if slices.Equal(nodes, p.planned) {
+	basis := planBasis{nodes: nodes, replicas: m.Config.ReplicationFactor, paused: m.Paused}
+	if basis.equal(p.planned) {
 		return nil
 	}
 	changes, err := desires(m, nodes)
@@ -189,9 +204,9 @@ func (p *planner) desire(ctx context.Context, m *Map, now time.Duration) error {
 		if _, err := p.proposer.apply(ctx, desireCommand{Term: p.keeper.term, Desired: changes}); err != nil {
 			return fmt.Errorf("record the plan: %w", err)
 		}
-		p.log.Info("placement changed", "nodes", nodes, "partitions", len(changes))
+		p.log.Info("placement changed", "nodes", len(nodes), "partitions", len(changes))
 	}
-	p.planned = nodes
+	p.planned = basis
 	return nil
 }
 
@@ -208,7 +223,7 @@ func (p *planner) move(ctx context.Context) error {
 
 // changeServers makes at most one change, and none before Raft has committed
 // the one before.
-func (p *planner) changeServers(m *Map, now time.Duration) error {
+func (p *planner) changeServers(ctx context.Context, m *Map, now time.Duration) error {
 	future := p.raft.GetConfiguration()
 	servers := future.Configuration().Servers
 	p.letIn.follow(servers, m, now)
@@ -217,6 +232,11 @@ func (p *planner) changeServers(m *Map, now time.Duration) error {
 		return nil
 	}
 	server := change.server
+	if !change.promote && string(server.ID) == p.serverID {
+		// Another leader removes this one.
+		p.log.Info("this node was removed, handing on the leadership")
+		return handOnLeadership(ctx, p.raft)
+	}
 	if !change.promote {
 		p.log.Info("removing a Raft server without a node", "server", server.ID)
 		if err := p.raft.RemoveServer(server.ID, future.Index(), serverChangeTimeout).Error(); err != nil {

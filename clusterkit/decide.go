@@ -24,27 +24,34 @@ const (
 	promotionLag = 64
 )
 
-// placeable returns the IDs of the nodes that copies may be placed on: the
-// live ones, and dead ones that keep their place. A dead node keeps it for the
-// delay, unless a partition on it has too few copies left, and for longer
-// where no other node could take its copies. deadSince has the dead nodes.
-func placeable(m *Map, deadSince map[string]time.Duration, now, delay time.Duration) []string {
-	var live, lost []string
+// placeable returns the nodes that copies may be placed on, sorted by ID: the
+// live ones that are not drained, and dead ones that keep their place. A dead
+// node keeps it for the delay, unless it is drained or a partition on it has
+// too few copies left, and for longer where no other node could take its
+// copies; a drained one keeps its copies where that is so. deadSince has the
+// dead nodes.
+func placeable(m *Map, deadSince map[string]time.Duration, now, delay time.Duration) []placement.Node {
+	var nodes, drained, lost []placement.Node
 	urgent := underReplicated(m)
-	for _, n := range m.Nodes {
+	for i := range m.Nodes {
+		n := &m.Nodes[i]
+		place := placement.Node{ID: n.ID, Weight: n.Weight, Zone: n.Zone}
 		since, dead := deadSince[n.ID]
 		switch {
-		case !dead, now < since+delay && !urgent[n.ID]:
-			live = append(live, n.ID)
+		case !dead && n.Draining:
+			drained = append(drained, place)
+		case !dead, !n.Draining && now < since+delay && !urgent[n.ID]:
+			nodes = append(nodes, place)
 		default:
-			lost = append(lost, n.ID)
+			lost = append(lost, place)
 		}
 	}
-	if missing := m.Config.ReplicationFactor - len(live); missing > 0 {
-		live = append(live, lost[:min(missing, len(lost))]...)
+	spare := append(drained, lost...)
+	if missing := m.Config.ReplicationFactor - len(nodes); missing > 0 {
+		nodes = append(nodes, spare[:min(missing, len(spare))]...)
 	}
-	slices.Sort(live)
-	return live
+	slices.SortFunc(nodes, func(a, b placement.Node) int { return strings.Compare(a.ID, b.ID) })
+	return nodes
 }
 
 // underReplicated returns the dead nodes that hold a copy of a partition with
@@ -72,21 +79,24 @@ func underReplicated(m *Map) map[string]bool {
 }
 
 // desires returns the partitions whose wanted nodes change when copies may be
-// placed on the given nodes.
-func desires(m *Map, nodes []string) ([]desire, error) {
+// placed on the given nodes. While moves are paused, only those change that
+// have lost a node or were never planned.
+func desires(m *Map, nodes []placement.Node) ([]desire, error) {
 	if len(nodes) == 0 {
 		return nil, nil
 	}
 	req := placement.Request{
 		Partitions:        len(m.Partitions),
 		ReplicationFactor: m.Config.ReplicationFactor,
+		Nodes:             nodes,
 		Current:           make([][]string, len(m.Partitions)),
 	}
-	for _, id := range nodes {
-		req.Nodes = append(req.Nodes, placement.Node{ID: id})
+	ids := make([]string, len(nodes))
+	for i, n := range nodes {
+		ids[i] = n.ID
 	}
 	for i := range m.Partitions {
-		req.Current[i] = standing(&m.Partitions[i], nodes)
+		req.Current[i] = standing(&m.Partitions[i], ids)
 	}
 	plan, err := placement.Plan(req)
 	if err != nil {
@@ -94,11 +104,22 @@ func desires(m *Map, nodes []string) ([]desire, error) {
 	}
 	var out []desire
 	for i, wanted := range plan {
-		if !slices.Equal(wanted, m.Partitions[i].Desired) {
-			out = append(out, desire{Partition: i, Nodes: wanted})
+		before := m.Partitions[i].Desired
+		if slices.Equal(wanted, before) || m.Paused && len(before) > 0 && !lacksNode(m, before, ids) {
+			continue
 		}
+		out = append(out, desire{Partition: i, Nodes: wanted})
 	}
 	return out, nil
+}
+
+// lacksNode reports whether one of the wanted nodes cannot have a copy any
+// more, other than by being drained.
+func lacksNode(m *Map, wanted, placeable []string) bool {
+	return slices.ContainsFunc(wanted, func(id string) bool {
+		n := m.Node(id)
+		return !slices.Contains(placeable, id) && (n == nil || !n.Alive || !n.Draining)
+	})
 }
 
 // standing is what a new plan starts from: the plan before, so that moves go
@@ -129,68 +150,65 @@ func standing(p *Partition, nodes []string) []string {
 	return out
 }
 
-// nextMoves returns the steps that can be taken now, at most one for each
-// partition: a copy is assigned where a wanted node has none, and released
-// where it is not wanted and everything that is wanted is in sync.
+// nextMoves returns the steps that the controller can take now: it assigns and
+// releases copies. Primaries are handed over by their own nodes.
 func nextMoves(m *Map) []move {
-	copying := make(map[string]int)
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		for _, c := range p.Members {
-			if !p.IsInSync(c) && m.Present(c) {
-				copying[c.Node]++
-			}
-		}
-	}
 	var out []move
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		if !p.assigned() {
+	for _, step := range placement.Next(situation(m)) {
+		p := &m.Partitions[step.Partition]
+		next := move{Partition: step.Partition, Epoch: p.Epoch, Version: p.Version}
+		switch step.Kind {
+		case placement.StepCopy:
+			next.Learner = step.Node
+		case placement.StepRelease:
+			next.Release = p.Members[slices.IndexFunc(p.Members, func(c Member) bool { return m.copyName(c) == step.Node })]
+		case placement.StepHandOver:
 			continue
 		}
-		step := move{Partition: i, Epoch: p.Epoch, Version: p.Version}
-		if id, ok := missingCopy(m, p, copying); ok {
-			copying[id]++
-			step.Learner = id
-			out = append(out, step)
-		} else if c, ok := releasable(m, p); ok {
-			step.Release = c
-			out = append(out, step)
-		}
+		out = append(out, next)
 	}
 	return out
 }
 
-// missingCopy returns a wanted node that has no copy and room to make one.
-func missingCopy(m *Map, p *Partition, copying map[string]int) (string, bool) {
-	for _, id := range p.Desired {
-		n := m.Node(id)
-		if n == nil || !n.Alive || copying[id] >= maxCopiesPerNode {
-			continue
-		}
-		if _, has := p.member(id, n.Store); !has {
-			return id, true
-		}
+// situation is the map as the planner sees it.
+func situation(m *Map) placement.Situation {
+	s := placement.Situation{
+		Partitions:    make([]placement.Progress, len(m.Partitions)),
+		Present:       make(map[string]bool, len(m.Nodes)),
+		CopiesPerNode: maxCopiesPerNode,
+		Paused:        m.Paused,
 	}
-	return "", false
+	for _, n := range m.Nodes {
+		s.Present[n.ID] = n.Alive
+	}
+	for i := range m.Partitions {
+		s.Partitions[i] = m.progress(&m.Partitions[i])
+	}
+	return s
 }
 
-func releasable(m *Map, p *Partition) (Member, bool) {
-	settled := slices.Contains(p.Desired, p.Primary)
-	for _, id := range p.Desired {
-		c, ok := m.CurrentMember(p, id)
-		settled = settled && ok && p.IsInSync(c) && m.Present(c)
+func (m *Map) progress(p *Partition) placement.Progress {
+	out := placement.Progress{Primary: -1}
+	if !p.assigned() {
+		return out
 	}
-	for _, c := range p.Members {
-		wanted := slices.Contains(p.Desired, c.Node)
-		last := len(p.InSync) == 1 && p.InSync[0] == c
-		switch {
-		case c.Node == p.Primary || last:
-		case !wanted && (settled || !p.IsInSync(c)):
-			return c, true
+	out.Wanted = p.Desired
+	for i, c := range p.Members {
+		if c.Node == p.Primary && p.IsInSync(c) {
+			out.Primary = i
 		}
+		out.Copies = append(out.Copies, placement.Copy{Node: m.copyName(c), Ready: p.IsInSync(c), Present: m.Present(c)})
 	}
-	return Member{}, false
+	return out
+}
+
+// copyName is the node's ID, or a name that no node has if the copy is on a
+// disk that the node has lost.
+func (m *Map) copyName(c Member) string {
+	if n := m.Node(c.Node); n != nil && n.Store != c.Store {
+		return c.Node + "/" + c.Store
+	}
+	return c.Node
 }
 
 // serverChange is one change of Raft's configuration.
@@ -201,9 +219,9 @@ type serverChange struct {
 }
 
 // nextServerChange returns the change of Raft's configuration that comes next,
-// and whether there is one. First the identities of lost disks go, and servers
-// that were let in and abandoned, then followers that have caught up become
-// voters.
+// and whether there is one. First the servers of removed nodes and of lost disks
+// go, and those that were let in and abandoned, then followers that have caught
+// up become voters.
 func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, abandoned func(raft.ServerID) bool) (serverChange, bool) {
 	voters := 0
 	for _, s := range servers {
@@ -213,7 +231,7 @@ func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, a
 		if n := nodeOfServer(m, s.ID); n != nil && n.Alive && n.RaftID != string(s.ID) && caughtUp(*n) {
 			return serverChange{server: s}, true
 		}
-		if unregistered(s, m) && abandoned(s.ID) {
+		if wasRemoved(s, m) || unregistered(s, m) && abandoned(s.ID) {
 			return serverChange{server: s}, true
 		}
 	}
@@ -224,6 +242,10 @@ func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, a
 		}
 	}
 	return serverChange{}, false
+}
+
+func wasRemoved(s raft.Server, m *Map) bool {
+	return slices.ContainsFunc(m.Removed, func(gone RemovedNode) bool { return gone.RaftID == string(s.ID) })
 }
 
 // unregistered reports whether the server was let in, and no node of the map

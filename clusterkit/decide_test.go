@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit/placement"
 )
 
 // fourNodes returns a map of 4 partitions, 3 copies each, on n1 to n3, settled
@@ -14,11 +16,19 @@ import (
 func fourNodes(t testing.TB) *Map {
 	t.Helper()
 	m := mustApply(t, foundedMap(4, 3), register("n1", "s1", 1), register("n2", "s2", 1), register("n3", "s3", 1))
-	changes, err := desires(m, []string{"n1", "n2", "n3"})
+	changes, err := desires(m, nodesOf("n1", "n2", "n3"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return mustApply(t, m, desireCommand{Term: testTerm, Desired: changes}, register("n4", "s4", 1))
+}
+
+func nodesOf(ids ...string) []placement.Node {
+	nodes := make([]placement.Node, len(ids))
+	for i, id := range ids {
+		nodes[i] = placement.Node{ID: id, Weight: 1}
+	}
+	return nodes
 }
 
 func lose(m *Map, t testing.TB, ids ...string) *Map {
@@ -44,15 +54,21 @@ func TestPlaceable(t *testing.T) {
 		{"too few copies left: at once, but somebody must hold the third", []string{"n1", "n2"}, 0, []string{"n1", "n3", "n4"}},
 		{"dead for longer with nobody to replace them", []string{"n1", "n4"}, delay, []string{"n1", "n2", "n3"}},
 		{"nobody left", all, delay, []string{"n1", "n2", "n3"}},
+		{"drained", nil, 0, []string{"n1", "n2", "n3"}},
+		{"drained, and needed again", []string{"n1"}, delay, []string{"n2", "n3", "n4"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := lose(fourNodes(t), t, tt.lost...)
+			m := fourNodes(t)
+			if strings.HasPrefix(tt.name, "drained") {
+				m = mustApply(t, m, drainCommand{Node: "n4", Drain: true})
+			}
+			m = lose(m, t, tt.lost...)
 			since := make(map[string]time.Duration)
 			for _, id := range tt.lost {
 				since[id] = 0
 			}
-			if got := placeable(m, since, tt.at, delay); !slices.Equal(got, tt.want) {
+			if got := placeable(m, since, tt.at, delay); !slices.Equal(got, nodesOf(tt.want...)) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
@@ -61,10 +77,10 @@ func TestPlaceable(t *testing.T) {
 
 func TestPlanIsKeptAndSpreads(t *testing.T) {
 	m := fourNodes(t)
-	if changes, err := desires(m, []string{"n1", "n2", "n3"}); err != nil || len(changes) != 0 {
+	if changes, err := desires(m, nodesOf("n1", "n2", "n3")); err != nil || len(changes) != 0 {
 		t.Errorf("the same nodes change the plan: %v, %v", changes, err)
 	}
-	changes, err := desires(m, []string{"n1", "n2", "n3", "n4"})
+	changes, err := desires(m, nodesOf("n1", "n2", "n3", "n4"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +96,7 @@ func TestPlanIsKeptAndSpreads(t *testing.T) {
 			t.Errorf("%s gets %d of 12 copies on 4 nodes", id, n)
 		}
 	}
-	if changes, err := desires(m, []string{"n1", "n2", "n3", "n4"}); err != nil || len(changes) != 0 {
+	if changes, err := desires(m, nodesOf("n1", "n2", "n3", "n4")); err != nil || len(changes) != 0 {
 		t.Errorf("a plan on its way changes: %v, %v", changes, err)
 	}
 }
@@ -89,7 +105,7 @@ func TestPlanIsKeptAndSpreads(t *testing.T) {
 // acknowledged and the primaries handed over, until nothing is left to do.
 func TestMovesConverge(t *testing.T) {
 	m := fourNodes(t)
-	changes, err := desires(m, []string{"n1", "n2", "n3", "n4"})
+	changes, err := desires(m, nodesOf("n1", "n2", "n3", "n4"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +151,7 @@ func TestMovesAreBounded(t *testing.T) {
 		m = mustApply(t, m, desireCommand{Term: testTerm, Desired: []desire{{i, []string{"n1"}}}})
 	}
 	m = mustApply(t, m, register("n2", "s2", 1))
-	changes, err := desires(m, []string{"n1", "n2"})
+	changes, err := desires(m, nodesOf("n1", "n2"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,14 @@ var (
 	ErrNotReady = errors.New("no cluster map yet: this node has not joined or the first assignment is not made")
 )
 
-// Returned by [ClusterKit.ProposeInSync] and [ClusterKit.Transfer].
+// Returned by changes of the cluster: [ClusterKit.Drain] and its like.
+var (
+	// ErrRefused is definite: the change would do harm, or names what is not
+	// there. The message says what is missing.
+	ErrRefused = errors.New("refused")
+)
+
+// Returned by every method that changes the cluster.
 var (
 	// ErrStale is definite: the change was not and will not be made, because
 	// it was based on another epoch or version than the committed one, or asks
@@ -59,20 +66,23 @@ const (
 	codeConflict    code = "node_id_in_use"
 	codeIncarnation code = "stale_incarnation"
 	codeRefused     code = "join_refused"
-	codeBadRequest  code = "bad_request"
+	// codeRefusedChange stands for [ErrRefused].
+	codeRefusedChange code = "refused"
+	codeBadRequest    code = "bad_request"
 )
 
 // errorOf is the only place where a code becomes an error.
 func errorOf(c code, message string) error {
 	sentinel := map[code]error{
-		codeStale:       ErrStale,
-		codeUnknown:     ErrUnknown,
-		codeNoLeader:    ErrNoLeader,
-		codeNoCluster:   ErrNotReady,
-		codeConflict:    errNodeIDInUse,
-		codeIncarnation: errStaleIncarnation,
-		codeRefused:     ErrJoinRefused,
-		codeBadRequest:  errBadRequest,
+		codeStale:         ErrStale,
+		codeUnknown:       ErrUnknown,
+		codeNoLeader:      ErrNoLeader,
+		codeNoCluster:     ErrNotReady,
+		codeConflict:      errNodeIDInUse,
+		codeIncarnation:   errStaleIncarnation,
+		codeRefused:       ErrJoinRefused,
+		codeRefusedChange: ErrRefused,
+		codeBadRequest:    errBadRequest,
 	}[c]
 	switch {
 	case c == codeOK:
@@ -105,6 +115,8 @@ func codeOf(err error) code {
 		return codeIncarnation
 	case errors.Is(err, ErrJoinRefused):
 		return codeRefused
+	case errors.Is(err, ErrRefused):
+		return codeRefusedChange
 	case errors.Is(err, errBadRequest):
 		return codeBadRequest
 	default:

@@ -27,7 +27,7 @@ func (e endedEpochs) with(partition int, epoch uint64) endedEpochs {
 // over, and whether it should: it is the primary, and the wanted one is ready.
 func dueTransfer(m *Map, p *Partition, nodeID string) (TransferRequest, bool) {
 	wanted := p.wantedPrimary()
-	if p.Primary != nodeID || wanted == "" || wanted == nodeID {
+	if m.Paused || p.Primary != nodeID || wanted == "" || wanted == nodeID {
 		return TransferRequest{}, false
 	}
 	c, ok := m.CurrentMember(p, wanted)

@@ -78,7 +78,7 @@ func (h *hookRunner) observe(prev, next *Map) {
 		return
 	}
 	h.live = true
-	nodesChanged := first || prev == nil || !slices.Equal(prev.Nodes, next.Nodes)
+	nodesChanged := first || prev == nil || !sameNodes(prev, next)
 	for i := range next.Partitions {
 		p := &next.Partitions[i]
 		if !nodesChanged && prev.Partitions[i].Version == p.Version {

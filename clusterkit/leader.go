@@ -21,6 +21,22 @@ func (ck *ClusterKit) leaderNode() (id, addr string) {
 	return id, addr
 }
 
+// handOnLeadership does nothing on a node that does not lead Raft.
+func handOnLeadership(ctx context.Context, r *raft.Raft) error {
+	if r.State() != raft.Leader || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	ended := make(chan error, 1)
+	// Raft answers when its disk does.
+	go func() { ended <- r.LeadershipTransfer().Error() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // renewAnywhere renews a session with the leader, here or elsewhere.
 func (ck *ClusterKit) renewAnywhere(ctx context.Context, req renewRequest) (renewResponse, error) {
 	if ck.controller.keeper.Load() != nil {

@@ -38,6 +38,15 @@ type Node struct {
 	// IP is the reachable HTTP address, host:port.
 	IP       string `json:"ip"`
 	RaftAddr string `json:"raft_addr"`
+	// Services are further addresses of the node, by name: see
+	// [Options.Services].
+	Services map[string]string `json:"services,omitempty"`
+	// Zone is the node's failure domain, "" if it has none.
+	Zone string `json:"zone,omitempty"`
+	// Weight is the node's capacity relative to the others', at least 1.
+	Weight int `json:"weight"`
+	// Draining nodes are being emptied, or are empty: see [ClusterKit.Drain].
+	Draining bool `json:"draining,omitempty"`
 	// Store identifies the data of the application on the node: its disk or,
 	// with VolatileStore, one run of its process. A node that lost its data comes
 	// back under the same ID with another store.
@@ -49,6 +58,15 @@ type Node struct {
 	Incarnation uint64 `json:"incarnation"`
 	// Alive is true while the session of that incarnation is open.
 	Alive bool `json:"alive"`
+}
+
+// RemovedNode is a node that was removed for good. Its data directory is never
+// let in again; an empty one is, also under the same ID.
+type RemovedNode struct {
+	ID     string `json:"id"`
+	RaftID string `json:"raft_id"`
+	// Incarnation is that of its last session.
+	Incarnation uint64 `json:"incarnation"`
 }
 
 // Member is one copy of a partition: the node, the disk it is on, and which
@@ -88,6 +106,9 @@ type Partition struct {
 	Desired []string `json:"desired"`
 	// Reason says why the partition last changed.
 	Reason string `json:"reason"`
+	// Forced counts how often an operator had the partition served without a
+	// complete copy: see [ClusterKit.AcceptDataLoss].
+	Forced uint64 `json:"forced,omitempty"`
 }
 
 // Map is an immutable picture of the cluster. It must not be modified; it
@@ -99,6 +120,13 @@ type Map struct {
 	Config      Config `json:"config"`
 	// Nodes are sorted by ID.
 	Nodes []Node `json:"nodes"`
+	// Removed are the nodes that were removed for good, the last ones.
+	Removed []RemovedNode `json:"removed,omitempty"`
+	// Paused is true while no copies are moved, but for those that were lost:
+	// see [ClusterKit.PauseMoves].
+	Paused bool `json:"paused,omitempty"`
+	// Metadata is the application's: see [ClusterKit.SetMetadata].
+	Metadata map[string]string `json:"metadata,omitempty"`
 	// Partitions are indexed by Partition.Index.
 	Partitions []Partition `json:"partitions"`
 }
@@ -165,4 +193,9 @@ func (p *Partition) assigned() bool { return len(p.Members) > 0 }
 func (p *Partition) hasInSync(nodeID, store string) bool {
 	c, ok := p.member(nodeID, store)
 	return ok && p.IsInSync(c)
+}
+
+// sameNodes reports whether the nodes of two maps are certainly the same.
+func sameNodes(a, b *Map) bool {
+	return len(a.Nodes) == len(b.Nodes) && (len(a.Nodes) == 0 || &a.Nodes[0] == &b.Nodes[0])
 }

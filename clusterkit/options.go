@@ -51,6 +51,16 @@ type Options struct {
 	// 0.0.0.0. Names are resolved at each dial. Default: the hosts of HTTPAddr
 	// and RaftAddr.
 	AdvertiseAddr string
+	// Services are addresses of this node that the application wants others to
+	// find in [Node.Services], by name: host:port, or :port, which takes the
+	// host by which others reach this node. At most 16.
+	Services map[string]string
+	// Zone names the node's failure domain, such as a rack: copies are spread
+	// over zones. "" is a zone like any other.
+	Zone string
+	// Weight is the node's capacity relative to the others', 1 to 1000, when it
+	// joins; [ClusterKit.SetWeight] changes it later. Default 1.
+	Weight int
 	// ExternalHTTP says that the application itself serves
 	// [ClusterKit.Handler] on HTTPAddr, which then needs an explicit port.
 	ExternalHTTP bool
@@ -97,7 +107,13 @@ const (
 	DefaultLeaseDuration     = time.Second
 )
 
-const minLeaseDuration = 100 * time.Millisecond
+const (
+	minLeaseDuration     = 100 * time.Millisecond
+	maxReplicationFactor = 16
+	maxWeight            = 1000
+	maxZone              = 64
+	maxServices          = 16
+)
 
 var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
@@ -147,6 +163,15 @@ func (o Options) resolve() (settings, error) {
 		s.wanted = *o.Config
 	}
 	if _, err := s.wanted.withDefaults(); err != nil {
+		return s, err
+	}
+	if len(o.Zone) > maxZone {
+		return s, fieldError("Zone", "it is longer than %d bytes: use a shorter name", maxZone)
+	}
+	if o.Weight < 0 || o.Weight > maxWeight {
+		return s, fieldError("Weight", "%d is out of range: use 1 to %d", o.Weight, maxWeight)
+	}
+	if err := s.resolveServices(); err != nil {
 		return s, err
 	}
 	if o.ReReplicationDelay < 0 {
@@ -206,6 +231,30 @@ func (s *settings) resolveAddresses() error {
 	return nil
 }
 
+func (s *settings) resolveServices() error {
+	if len(s.Services) > maxServices {
+		return fieldError("Services", "there are %d: name at most %d", len(s.Services), maxServices)
+	}
+	services := make(map[string]string, len(s.Services))
+	for name, addr := range s.Services {
+		if !nodeIDPattern.MatchString(name) {
+			return fieldError("Services", "%q is not a name: use 1 to 64 letters, digits, dots, dashes or underscores", name)
+		}
+		host, port, err := splitAddr("Services", addr)
+		switch {
+		case err != nil:
+			return err
+		case host == "":
+			host = s.advertiseHTTP
+		case isWildcard(host):
+			return fieldError("Services", "%q of %q is a wildcard that others cannot dial: name a host, or write :%s", addr, name, port)
+		}
+		services[name] = net.JoinHostPort(host, port)
+	}
+	s.Services = services
+	return nil
+}
+
 // withDefaults returns the configuration with its zero fields filled in, or
 // the first field that cannot be used.
 func (c Config) withDefaults() (Config, error) {
@@ -232,8 +281,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fieldError("Config.ClusterName", "it is longer than 128 bytes: use a shorter name")
 	case c.PartitionCount < 1 || c.PartitionCount > MaxPartitions:
 		return c, fieldError("Config.PartitionCount", "%d is out of range: use 1 to %d", c.PartitionCount, MaxPartitions)
-	case c.ReplicationFactor < 1 || c.ReplicationFactor > 16:
-		return c, fieldError("Config.ReplicationFactor", "%d is out of range: use 1 to 16", c.ReplicationFactor)
+	case c.ReplicationFactor < 1 || c.ReplicationFactor > maxReplicationFactor:
+		return c, fieldError("Config.ReplicationFactor", "%d is out of range: use 1 to %d", c.ReplicationFactor, maxReplicationFactor)
 	case c.MinInSync < 1 || c.MinInSync > c.ReplicationFactor:
 		return c, fieldError("Config.MinInSync", "%d is out of range: use 1 to the replication factor, %d", c.MinInSync, c.ReplicationFactor)
 	case c.Hash != HashXX64 && c.Hash != HashCRC16Slots:

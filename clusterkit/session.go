@@ -94,7 +94,7 @@ func (s *session) run(ctx context.Context) error {
 		case errors.Is(err, errStaleIncarnation):
 		case errors.Is(err, ErrUnknown):
 			sleep(ctx, minRetryDelay)
-		case errors.Is(err, ErrDataDir):
+		case errors.Is(err, ErrDataDir), errors.Is(err, ErrJoinRefused):
 			return err
 		case inUse.outlasts(err, s.leaseDuration()):
 			return fmt.Errorf("%w: NodeID: %w: give this node another ID", ErrJoinRefused, err)

@@ -12,6 +12,8 @@ type edit struct {
 	base       *Map
 	nodes      []Node
 	partitions []Partition
+	// rest has what else is to change; nil if nothing.
+	rest []func(*Map)
 	// load counts the primaries of each node, once an election needs it.
 	load map[string]int
 }
@@ -22,10 +24,13 @@ func newEdit(base *Map) *edit {
 
 // result returns the base map if nothing changed, else its successor.
 func (e *edit) result() *Map {
-	if !e.changedNodes() && !e.changedPartitions() {
+	if !e.changedNodes() && !e.changedPartitions() && len(e.rest) == 0 {
 		return e.base
 	}
 	next := *e.base
+	for _, change := range e.rest {
+		change(&next)
+	}
 	next.Version++
 	next.Nodes = e.nodes
 	next.Partitions = e.partitions
@@ -40,6 +45,22 @@ func (e *edit) changedPartitions() bool {
 	return len(e.partitions) > 0 && &e.partitions[0] != &e.base.Partitions[0]
 }
 
+func (e *edit) pause(paused bool) {
+	if paused != e.base.Paused {
+		e.rest = append(e.rest, func(m *Map) { m.Paused = paused })
+	}
+}
+
+func (e *edit) setConfig(c Config) {
+	if c != e.base.Config {
+		e.rest = append(e.rest, func(m *Map) { m.Config = c })
+	}
+}
+
+func (e *edit) setMetadata(metadata map[string]string) {
+	e.rest = append(e.rest, func(m *Map) { m.Metadata = metadata })
+}
+
 func (e *edit) node(id string) *Node { return (&Map{Nodes: e.nodes}).Node(id) }
 
 func (e *edit) present(c Member) bool { return (&Map{Nodes: e.nodes}).Present(c) }
@@ -52,6 +73,28 @@ func (e *edit) putNode(n Node) {
 		e.nodes[i] = n
 	} else {
 		e.nodes = slices.Insert(e.nodes, i, n)
+	}
+}
+
+// removeNode removes the node and all its copies, for good.
+func (e *edit) removeNode(n Node) {
+	e.nodes = slices.DeleteFunc(slices.Clone(e.nodes), func(other Node) bool { return other.ID == n.ID })
+	removed := append(slices.Clone(e.base.Removed), RemovedNode{ID: n.ID, RaftID: n.RaftID, Incarnation: n.Incarnation})
+	removed = removed[max(0, len(removed)-maxRemoved):]
+	e.rest = append(e.rest, func(m *Map) { m.Removed = removed })
+	reason := n.ID + " was removed"
+	for i := range e.partitions {
+		of := func(c Member) bool { return c.Node == n.ID }
+		if p := &e.partitions[i]; !slices.ContainsFunc(p.Members, of) && p.Primary != n.ID {
+			continue
+		}
+		p := e.partition(i)
+		touch(p, reason)
+		p.Members = slices.DeleteFunc(slices.Clone(p.Members), of)
+		p.InSync = slices.DeleteFunc(slices.Clone(p.InSync), of)
+		if p.Primary == n.ID && !e.elect(i, p.wantedPrimary(), reason) {
+			e.setPrimary(p, "", reason)
+		}
 	}
 }
 
@@ -220,6 +263,27 @@ func (e *edit) loseStore(node Node) {
 			e.setPrimary(p, "", reason)
 		}
 	}
+}
+
+// force makes the node's copy, whatever it has, the only one in sync, and the
+// primary. All others are copied anew from it.
+func (e *edit) force(i int, n Node) {
+	p := e.partition(i)
+	reason := "forced onto " + n.ID + " by an operator: acknowledged writes may be lost"
+	touch(p, reason)
+	forced, ok := p.member(n.ID, n.Store)
+	if !ok {
+		forced = Member{Node: n.ID, Store: n.Store, Incarnation: p.Version}
+	}
+	members := []Member{forced}
+	for _, c := range p.Members {
+		if other := e.node(c.Node); c.Node != n.ID && other != nil && other.Store == c.Store {
+			members = append(members, Member{Node: c.Node, Store: c.Store, Incarnation: p.Version})
+		}
+	}
+	p.Members, p.InSync = members, []Member{forced}
+	p.Forced++
+	e.setPrimary(p, n.ID, reason)
 }
 
 // wantedPrimary is the planner's, "" before the first plan.

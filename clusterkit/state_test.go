@@ -262,7 +262,7 @@ func drawCommand(t *rapid.T, m *Map) command {
 		}
 		return out
 	}
-	switch rapid.IntRange(0, 8).Draw(t, "command") {
+	switch rapid.IntRange(0, 14).Draw(t, "command") {
 	case 0, 1:
 		c := register(id, fmt.Sprintf("%s-disk-%d", id, rapid.IntRange(1, 2).Draw(t, "disk")), incarnation)
 		c.DropCopies = drop
@@ -292,6 +292,21 @@ func drawCommand(t *rapid.T, m *Map) command {
 			return movesCommand{Term: testTerm, Steps: steps}
 		}
 		return renewCommand{Term: testTerm, Sessions: []sessionRef{{id, incarnation}}}
+	case 8:
+		return drainCommand{Node: id, Drain: drop}
+	case 9:
+		return weightCommand{Node: id, Weight: rapid.IntRange(0, 3).Draw(t, "weight")}
+	case 10:
+		return removeCommand{Node: id}
+	case 11:
+		return forceCommand{Partition: p.Index, Epoch: p.Epoch, Node: id}
+	case 12:
+		if drop {
+			return pauseCommand{Paused: rapid.Bool().Draw(t, "paused")}
+		}
+		return cancelCommand{Partitions: []int{p.Index}}
+	case 13:
+		return replicationCommand{ReplicationFactor: rapid.IntRange(1, 4).Draw(t, "factor")}
 	default:
 		var c Member
 		if len(p.Members) > 0 {
@@ -311,7 +326,11 @@ func checkStep(t *rapid.T, prev, next *Map, gone map[string]bool) {
 		t.Fatalf("nodes are not sorted: %+v", next.Nodes)
 	}
 	for _, n := range prev.Nodes {
-		if next.Node(n.ID).Incarnation < n.Incarnation {
+		now := next.Node(n.ID)
+		if now == nil && !slices.Contains(next.Removed, RemovedNode{n.ID, n.RaftID, n.Incarnation}) {
+			t.Fatalf("%s vanished", n.ID)
+		}
+		if now != nil && now.Incarnation < n.Incarnation {
 			t.Fatalf("incarnation of %s went back", n.ID)
 		}
 	}
@@ -328,7 +347,9 @@ func checkStep(t *rapid.T, prev, next *Map, gone map[string]bool) {
 				gone[fmt.Sprint(i, c)] = true
 			}
 		}
-		if n := next.Node(is.Primary); is.Epoch > was.Epoch && is.Primary != "" && !n.Alive {
+		if n := next.Node(is.Primary); is.Primary != "" && n == nil {
+			t.Fatalf("%s has a primary that is no node: %+v", is.ID, is)
+		} else if is.Epoch > was.Epoch && is.Primary != "" && !n.Alive {
 			t.Fatalf("%s elected the dead %s", is.ID, is.Primary)
 		}
 	}
@@ -358,7 +379,7 @@ func checkPartition(t *rapid.T, was, is *Partition) {
 	}
 	onDisk := func(c Member) bool { return !strings.HasPrefix(c.Store, volatilePrefix) }
 	beganAnew := is.Began > was.Began && !slices.ContainsFunc(was.InSync, onDisk)
-	if was.assigned() && !beganAnew && !slices.ContainsFunc(is.InSync, was.IsInSync) {
+	if was.assigned() && !beganAnew && is.Forced == was.Forced && !slices.ContainsFunc(is.InSync, was.IsInSync) {
 		t.Fatalf("%s kept no copy that was in sync: %+v, then %+v", is.ID, was, is)
 	}
 }

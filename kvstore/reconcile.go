@@ -97,7 +97,7 @@ func (n *Node) present(m *clusterkit.Map) bool {
 // balance hands over primaries that the map wants elsewhere.
 func (n *Node) balance() {
 	m := n.cluster.Map()
-	if m == nil || !n.cluster.HoldsLease() {
+	if m == nil || m.Paused || !n.cluster.HoldsLease() {
 		return
 	}
 	for i := range m.Partitions {

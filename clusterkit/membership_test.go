@@ -1,0 +1,113 @@
+package clusterkit
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// startFour returns a settled cluster of four nodes with three copies of each
+// partition.
+func startFour(t *testing.T) *testCluster {
+	t.Helper()
+	c := newTestCluster(t, Config{})
+	ids := append(slices.Clone(three), "node-4")
+	c.start(nil, ids...)
+	c.ready(ids...)
+	c.settled(3)
+	c.eventually("four voters", func() bool { return len(c.voters()) == 4 })
+	return c
+}
+
+// voters returns those of Raft's configuration that the leader knows.
+func (c *testCluster) voters() []string {
+	var ids []string
+	for _, s := range c.nodes[c.leader()].book.raft.Load().GetConfiguration().Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, string(s.ID))
+		}
+	}
+	return ids
+}
+
+func (c *testCluster) without(id string) *ClusterKit {
+	for other, ck := range c.nodes {
+		if other != id {
+			return ck
+		}
+	}
+	return nil
+}
+
+func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
+	c := startFour(t)
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	leader := c.leader()
+	victim := "node-4"
+	if leader == victim {
+		victim = "node-3"
+	}
+	via := c.without(victim)
+	if err := via.Remove(ctx, victim); !errors.Is(err, ErrRefused) {
+		t.Fatalf("a node with copies was removed: %v", err)
+	}
+	if err := via.Decommission(ctx, victim); err != nil {
+		t.Fatal(err)
+	}
+	gone := c.nodes[victim]
+	select {
+	case <-gone.Done():
+	case <-ctx.Done():
+		t.Fatal("the removed node was not told")
+	}
+	if err := gone.Err(); !errors.Is(err, ErrJoinRefused) {
+		t.Errorf("the removed node ended with %v", err)
+	}
+	c.stop(victim)
+	c.settled(3)
+	c.eventually("removal of the voter", func() bool { return len(c.voters()) == 3 })
+	if err := via.Decommission(ctx, c.leader()); !errors.Is(err, ErrRefused) {
+		t.Errorf("three nodes are decommissioned to two: %v", err)
+	}
+}
+
+func TestTheLeaderLeaves(t *testing.T) {
+	c := startFour(t)
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	leader := c.leader()
+	if err := c.nodes[leader].Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	delete(c.nodes, leader)
+	c.settled(3)
+	c.eventually("removal of the voter", func() bool { return len(c.voters()) == 3 })
+	c.eventually("removal from the map", func() bool { return c.without(leader).Map().Node(leader) == nil })
+}
+
+func TestMetadataAndServicesReachEveryNode(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.edit = func(o *Options) { o.Services = map[string]string{"grpc": ":9090"} }
+	c.start(nil, three...)
+	c.ready(three...)
+	if err := c.nodes["node-3"].SetMetadata(t.Context(), "schema", "2"); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("metadata", func() bool {
+		for _, ck := range c.nodes {
+			m := ck.Map()
+			if m.Metadata["schema"] != "2" || m.Node("node-2").Services["grpc"] != "127.0.0.1:9090" {
+				return false
+			}
+		}
+		return true
+	})
+	if err := c.nodes["node-2"].DeleteMetadata(t.Context(), "schema"); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("deletion", func() bool { return len(c.nodes["node-1"].Map().Metadata) == 0 })
+}
