@@ -126,9 +126,19 @@ func (c *controller) leadOnce(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { c.plan(ctx, k) })
+	wg.Go(func() { c.spread(ctx) })
 	k.run(ctx)
 	cancel()
 	return nil
+}
+
+// spread makes each change of the map known to the followers at once: the entry
+// that follows it tells them that it was committed.
+func (c *controller) spread(ctx context.Context) {
+	for range c.watch.watch(ctx) {
+		// If it fails, this node does not lead any more.
+		_ = c.raft.Barrier(barrierTimeout).Error()
+	}
 }
 
 // plan reviews the map at each change.
