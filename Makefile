@@ -2,7 +2,7 @@ GO ?= go
 GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race -shuffle=on
 
-.PHONY: help build demo cluster test unit planted compose-test lint check bench sim fuzz clean
+.PHONY: help build demo cluster test unit planted compose-test lint check bench sim soak fuzz clean
 
 help: ## show what one can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ SEEDS ?= 100000
 SEED ?= 1
 sim: ## run many random schedules of the replication protocol (SEEDS=100000 SEED=1)
 	$(GO) test ./kvstore/sim -run TestSchedules -v -timeout 0 -seeds $(SEEDS) -seed $(SEED)
+
+KILLS ?= 20
+BUSY ?= 10m
+soak: ## measure failovers, then keep the machine busy and see none (KILLS=20 BUSY=10m)
+	$(GO) test ./loadtest/e2e -run 'TestPrimaryKilled|TestNoFalseFailover' -v -timeout 0 -kills $(KILLS) -busy $(BUSY)
 
 FUZZTIME ?= 1m
 fuzz: ## fuzz every decoder of outside bytes for FUZZTIME each

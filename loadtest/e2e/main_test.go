@@ -15,6 +15,9 @@ import (
 var kvnode string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(spinVariable) != "" {
+		spin()
+	}
 	dir, err := os.MkdirTemp("", "clusterkit-e2e-")
 	if err != nil {
 		fatal(err)
