@@ -139,10 +139,11 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	}
 	ck.controller = &controller{
 		state: ck.state, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
-		serverID: ck.serverID(), managed: opts.ManagedReplication, reReplicationDelay: opts.ReReplicationDelay,
+		serverID: raft.ServerID(ck.serverID()), managed: opts.ManagedReplication,
+		reReplicationDelay: opts.ReReplicationDelay, voterLossTime: voterLossTime,
 		founding: dir.founding,
 	}
-	ck.proposer.knowsOthers = ck.controller.knowsOthers
+	ck.proposer.objection = ck.controller.objection
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
 	ck.founder = newFounder(ck.serverID(), opts.Bootstrap && !ck.returning, len(ck.joinAddrs()) == 0, ck.log)
 	ck.handler = ck.routes()

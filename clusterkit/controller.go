@@ -16,8 +16,8 @@ import (
 )
 
 // controller does what only the Raft leader does: it keeps the sessions and
-// moves the map to where it should be. Every decision is a pure function of
-// the map, in decide.go; a decision that comes too late is refused by the
+// moves the map to where it should be. Every decision is a pure function, in
+// decide.go and servers.go; a decision that comes too late is refused by the
 // state machine.
 type controller struct {
 	raft     *raft.Raft
@@ -27,9 +27,10 @@ type controller struct {
 	log      *slog.Logger
 	watch    *watchers
 
-	serverID           string
+	serverID           raft.ServerID
 	managed            bool
 	reReplicationDelay time.Duration
+	voterLossTime      time.Duration
 	// founding returns what a leader that finds no cluster proposes, zero if
 	// this node has not founded one.
 	founding func() bootstrapCommand
@@ -143,7 +144,7 @@ func (c *controller) spread(ctx context.Context) {
 
 // plan reviews the map at each change.
 func (c *controller) plan(ctx context.Context, k *keeper) {
-	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration), letIn: make(letIn)}
+	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration), servers: newServerWatch(c.serverID, c.voterLossTime)}
 	maps := c.watch.watch(ctx)
 	ticker := time.NewTicker(reviewInterval)
 	defer ticker.Stop()
@@ -166,8 +167,7 @@ type planner struct {
 	keeper *keeper
 	// deadSince is when this leader first saw each dead node dead.
 	deadSince map[string]time.Duration
-	// letIn has the servers that have not registered since this leader began.
-	letIn letIn
+	servers   serverWatch
 	// planned is what the last plan was for.
 	planned planBasis
 }
@@ -235,28 +235,19 @@ func (p *planner) move(ctx context.Context) error {
 // the one before.
 func (p *planner) changeServers(ctx context.Context, m *Map, now time.Duration) error {
 	future := p.raft.GetConfiguration()
-	servers := future.Configuration().Servers
-	p.letIn.follow(servers, m, now)
-	change, ok := nextServerChange(servers, m, p.caughtUp, func(id raft.ServerID) bool { return p.letIn.abandoned(id, now) })
+	servers := p.servers.observe(future.Configuration().Servers, m, p.caughtUp, now)
+	change, ok := nextServerChange(servers)
 	if !ok {
 		return nil
 	}
-	server := change.server
-	if !change.promote && string(server.ID) == p.serverID {
+	if change.kind == serverRemoval && change.id == p.serverID {
 		// Another leader removes this one.
 		p.log.Info("this node was removed, handing on the leadership")
 		return handOnLeadership(ctx, p.raft)
 	}
-	if !change.promote {
-		p.log.Info("removing a Raft server without a node", "server", server.ID)
-		if err := p.raft.RemoveServer(server.ID, future.Index(), serverChangeTimeout).Error(); err != nil {
-			return fmt.Errorf("remove server %s: %w", server.ID, err)
-		}
-		return nil
-	}
-	p.log.Info("promoting a Raft server to voter", "server", server.ID)
-	if err := p.raft.AddVoter(server.ID, server.Address, future.Index(), serverChangeTimeout).Error(); err != nil {
-		return fmt.Errorf("promote server %s: %w", server.ID, err)
+	p.log.Info("changing the Raft servers", "server", change.id, "change", change.kind)
+	if err := change.apply(p.raft, future.Index()).Error(); err != nil {
+		return fmt.Errorf("%s of Raft server %s: %w", change.kind, change.id, err)
 	}
 	return nil
 }

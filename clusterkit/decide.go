@@ -1,28 +1,15 @@
 package clusterkit
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/skshohagmiah/clusterkit/clusterkit/placement"
 )
 
-const (
-	// maxVoters bounds the nodes that vote in Raft; further ones only follow.
-	maxVoters = 5
-	// maxCopiesPerNode bounds the copies that are made on one node at a time.
-	maxCopiesPerNode = 8
-	// registrationTime is how long a server may be let in without its node
-	// having registered.
-	registrationTime = 5 * time.Minute
-	// promotionLag is how many entries a follower may be behind to be made a
-	// voter.
-	promotionLag = 64
-)
+// maxCopiesPerNode bounds the copies that are made on one node at a time.
+const maxCopiesPerNode = 8
 
 // placeable returns the nodes that copies may be placed on, sorted by ID: the
 // live ones that are not drained, and dead ones that keep their place. A dead
@@ -209,76 +196,4 @@ func (m *Map) copyName(c Member) string {
 		return c.Node + "/" + c.Store
 	}
 	return c.Node
-}
-
-// serverChange is one change of Raft's configuration.
-type serverChange struct {
-	server raft.Server
-	// promote makes the server a voter; otherwise it is removed.
-	promote bool
-}
-
-// nextServerChange returns the change of Raft's configuration that comes next,
-// and whether there is one. First the servers of removed nodes and of lost disks
-// go, and those that were let in and abandoned, then followers that have caught
-// up become voters.
-func nextServerChange(servers []raft.Server, m *Map, caughtUp func(Node) bool, abandoned func(raft.ServerID) bool) (serverChange, bool) {
-	voters := 0
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-		if n := nodeOfServer(m, s.ID); n != nil && n.Alive && n.RaftID != string(s.ID) && caughtUp(*n) {
-			return serverChange{server: s}, true
-		}
-		if wasRemoved(s, m) || unregistered(s, m) && abandoned(s.ID) {
-			return serverChange{server: s}, true
-		}
-	}
-	for _, s := range servers {
-		n := nodeOfServer(m, s.ID)
-		if s.Suffrage != raft.Voter && voters < maxVoters && n != nil && n.Alive && caughtUp(*n) {
-			return serverChange{server: s, promote: true}, true
-		}
-	}
-	return serverChange{}, false
-}
-
-func wasRemoved(s raft.Server, m *Map) bool {
-	return slices.ContainsFunc(m.Removed, func(gone RemovedNode) bool { return gone.RaftID == string(s.ID) })
-}
-
-// unregistered reports whether the server was let in, and no node of the map
-// runs under its identity.
-func unregistered(s raft.Server, m *Map) bool {
-	n := nodeOfServer(m, s.ID)
-	return s.Suffrage != raft.Voter && (n == nil || n.RaftID != string(s.ID))
-}
-
-// letIn has since when each server has been let in without having registered.
-type letIn map[raft.ServerID]time.Duration
-
-func (l letIn) follow(servers []raft.Server, m *Map, now time.Duration) {
-	waiting := make(letIn)
-	for _, s := range servers {
-		if unregistered(s, m) {
-			waiting[s.ID] = now
-		}
-	}
-	maps.DeleteFunc(l, func(id raft.ServerID, _ time.Duration) bool {
-		_, still := waiting[id]
-		return !still
-	})
-	maps.Copy(waiting, l)
-	maps.Copy(l, waiting)
-}
-
-func (l letIn) abandoned(id raft.ServerID, now time.Duration) bool {
-	since, ok := l[id]
-	return ok && now >= since+registrationTime
-}
-
-func nodeOfServer(m *Map, id raft.ServerID) *Node {
-	nodeID, _, _ := strings.Cut(string(id), "/")
-	return m.Node(nodeID)
 }

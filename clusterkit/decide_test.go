@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/skshohagmiah/clusterkit/clusterkit/placement"
 )
 
@@ -191,84 +189,5 @@ func TestUnwantedCopiesStayUntilTheWantedAreThere(t *testing.T) {
 	m = mustApply(t, m, movesCommand{Term: testTerm, Steps: nextMoves(m)})
 	if _, ok := m.Partitions[0].MemberOf(kept[1]); ok || len(m.Partitions[0].InSync) != 3 {
 		t.Fatalf("the copy that is not wanted any more stays: %+v", m.Partitions[0])
-	}
-}
-
-func TestServerChanges(t *testing.T) {
-	m := clusterOf(t)
-	m = mustApply(t, m, register("n4", "s4", 1), register("n5", "s5", 1), register("n6", "s6", 1))
-	server := func(id string, suffrage raft.ServerSuffrage) raft.Server {
-		return raft.Server{ID: raft.ServerID(id), Suffrage: suffrage}
-	}
-	voters := []raft.Server{server("n1/s1", raft.Voter), server("n2/s2", raft.Voter), server("n3/s3", raft.Voter), server("n4/s4", raft.Voter), server("n5/s5", raft.Voter)}
-	yes, no := func(Node) bool { return true }, func(Node) bool { return false }
-	abandoned := func(id raft.ServerID) bool { return strings.HasSuffix(string(id), "/abandoned") }
-	tests := []struct {
-		name     string
-		servers  []raft.Server
-		caughtUp func(Node) bool
-		want     string
-	}{
-		{"nothing to do", voters[:3], yes, ""},
-		{"a follower that has caught up", append(voters[:2:2], server("n3/s3", raft.Nonvoter)), yes, "promote n3/s3"},
-		{"a follower that has not", append(voters[:2:2], server("n3/s3", raft.Nonvoter)), no, ""},
-		{"voters enough", append(voters[:5:5], server("n6/s6", raft.Nonvoter)), yes, ""},
-		{"a lost disk goes first", append(voters[:2:2], server("n3/lost", raft.Voter), server("n3/s3", raft.Nonvoter)), yes, "remove n3/lost"},
-		{"a lost disk stays until its node is back", append(voters[:2:2], server("n3/lost", raft.Voter), server("n3/s3", raft.Nonvoter)), no, ""},
-		{"a server that has not registered yet", append(voters[:3:3], server("n9/s9", raft.Nonvoter)), yes, ""},
-		{"a server that never registered", append(voters[:3:3], server("n9/abandoned", raft.Nonvoter)), no, "remove n9/abandoned"},
-		{"a disk that never registered", append(voters[:3:3], server("n3/abandoned", raft.Nonvoter)), no, "remove n3/abandoned"},
-		{"a voter is never taken for abandoned", append(voters[:3:3], server("n9/abandoned", raft.Voter)), no, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := ""
-			if change, ok := nextServerChange(tt.servers, m, tt.caughtUp, abandoned); ok {
-				got = "remove " + string(change.server.ID)
-				if change.promote {
-					got = "promote " + string(change.server.ID)
-				}
-			}
-			if got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-	joining := append(voters[:3:3], server("n3/new", raft.Nonvoter))
-	if change, ok := nextServerChange(joining, lose(m, t, "n3"), yes, abandoned); ok {
-		t.Errorf("a new disk of a dead node is not let in: %+v", change)
-	}
-}
-
-func TestServersAreAbandonedThatDoNotRegister(t *testing.T) {
-	m := clusterOf(t)
-	servers := []raft.Server{
-		{ID: "n1/s1", Suffrage: raft.Voter}, {ID: "n2/s2", Suffrage: raft.Nonvoter},
-		{ID: "n3/new", Suffrage: raft.Nonvoter}, {ID: "n9/s9", Suffrage: raft.Nonvoter},
-	}
-	waiting := make(letIn)
-	const begin = time.Hour
-	for _, tt := range []struct {
-		name    string
-		servers []raft.Server
-		at      time.Duration
-		want    []raft.ServerID
-	}{
-		{"let in", servers, begin, nil},
-		{"not for long", servers, begin + registrationTime - 1, nil},
-		{"for too long", servers, begin + registrationTime, []raft.ServerID{"n3/new", "n9/s9"}},
-		{"one is removed", servers[:3], begin + registrationTime, []raft.ServerID{"n3/new"}},
-		{"and let in again", servers, begin + registrationTime + 1, []raft.ServerID{"n3/new"}},
-	} {
-		waiting.follow(tt.servers, m, tt.at)
-		var got []raft.ServerID
-		for _, s := range servers {
-			if waiting.abandoned(s.ID, tt.at) {
-				got = append(got, s.ID)
-			}
-		}
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %v are abandoned, want %v", tt.name, got, tt.want)
-		}
 	}
 }

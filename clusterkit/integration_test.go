@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -454,4 +456,23 @@ func TestTransferEndsTheRoleFirst(t *testing.T) {
 	if ck.handover.handedOver(other) {
 		t.Error("a request for another epoch ended this one")
 	}
+}
+
+func TestALostVoterIsReplaced(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	impatient := func(ck *ClusterKit) { ck.controller.voterLossTime = 200 * time.Millisecond }
+	c.start(impatient, three...)
+	c.ready(three...)
+	c.eventually("three voters", func() bool { return len(c.voters()) == 3 })
+	c.start(impatient, "node-4")
+	c.ready("node-4")
+	victim := map[string]string{"node-1": "node-2", "node-2": "node-3", "node-3": "node-1"}[c.leader()]
+	c.kill(victim)
+	c.eventually("node-4 in the place of "+victim, func() bool {
+		voters := c.voters()
+		return len(voters) == 3 && slices.Contains(voters, c.nodes["node-4"].serverID()) &&
+			!slices.ContainsFunc(voters, func(id string) bool { return strings.HasPrefix(id, victim) })
+	})
+	c.start(impatient, victim)
+	c.ready(victim)
 }

@@ -3,6 +3,7 @@ package clusterkit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -84,6 +85,37 @@ func (c *controller) applyEncoded(ctx context.Context, encoded []byte) (result, 
 		return result{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
 	}
 	return c.proposer.accept(ctx, encoded)
+}
+
+// objection returns why a command is not proposed now, nil if it is. A node that
+// returns where copies are dropped waits until it is known which others are
+// there: it must not give up its copies for those of a node that is gone, nor
+// keep them while another goes on as the primary. A vote is not taken while it
+// is needed, and a node that was removed is not told before it is taken: it
+// stops then.
+func (c *controller) objection(proposed command) error {
+	switch proposed := proposed.(type) {
+	case registerCommand:
+		if proposed.DropCopies && !c.knowsOthers(proposed.Node) {
+			return fmt.Errorf("%w: it does not know yet who is present", ErrNoLeader)
+		}
+		if c.votesStill(raft.ServerID(proposed.Node.RaftID)) {
+			return fmt.Errorf("%w: %s was removed and votes still", ErrNoLeader, proposed.Node.ID)
+		}
+	case removeCommand:
+		if m := c.state.Map(); m != nil {
+			return m.needsVote(c.raft.GetConfiguration().Configuration().Servers, proposed.Node)
+		}
+	}
+	return nil
+}
+
+// votesStill reports whether the server of a removed node is a voter.
+func (c *controller) votesStill(id raft.ServerID) bool {
+	m := c.state.Map()
+	return m != nil && m.wasRemoved(id) && slices.ContainsFunc(c.raft.GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
+		return s.ID == id && s.Suffrage == raft.Voter
+	})
 }
 
 // knowsOthers reports, on the leader, whether enough is known to register the

@@ -14,9 +14,9 @@ import (
 type proposer struct {
 	raft   *raft.Raft
 	client *controlClient
-	// knowsOthers reports, on the leader, whether it is known which other nodes
-	// are present, as far as it matters to the one that registers.
-	knowsOthers func(registering Node) bool
+	// objection returns why this node, as the leader, does not propose the
+	// command now, nil if it does.
+	objection func(c command) error
 	// wg has the waits for Raft that outlive their caller's patience.
 	wg *sync.WaitGroup
 }
@@ -68,19 +68,14 @@ func (p *proposer) once(ctx context.Context, encoded []byte) (result, error) {
 	return verdict, err
 }
 
-// accept proposes, as the leader, what a node has asked for. A node that returns
-// where copies are dropped waits until it is known which others are there: it
-// must not give up its copies for those of a node that is gone, nor keep them
-// while another goes on as the primary.
+// accept proposes, as the leader, what a node has asked for.
 func (p *proposer) accept(ctx context.Context, encoded []byte) (result, error) {
-	if len(encoded) > 1 && commandKind(encoded[1]) == kindRegister {
-		c, err := decodeCommand(encoded)
-		if err != nil {
-			return result{}, fmt.Errorf("%w: %w", errBadRequest, err)
-		}
-		if r := c.(registerCommand); r.DropCopies && !p.knowsOthers(r.Node) {
-			return result{}, fmt.Errorf("%w: it does not know yet who is present", ErrNoLeader)
-		}
+	c, err := decodeCommand(encoded)
+	if err != nil {
+		return result{}, fmt.Errorf("%w: %w", errBadRequest, err)
+	}
+	if err := p.objection(c); err != nil {
+		return result{}, err
 	}
 	return p.applyEncoded(ctx, encoded)
 }

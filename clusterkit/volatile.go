@@ -21,11 +21,11 @@ func (s settings) storeOn(dir *dataDir) string {
 }
 
 // isGone reports whether the copy will never be there again: it was in the
-// memory of a process, and its node has another one or has left the cluster.
-// A node that is only silent may still run with all its data.
+// memory of a process, and its node has another one. A node that is only silent
+// may still run with all its data.
 func (e *edit) isGone(c Member) bool {
 	n := e.node(c.Node)
-	return strings.HasPrefix(c.Store, volatilePrefix) && (n == nil || n.Store != c.Store)
+	return n != nil && n.Store != c.Store && strings.HasPrefix(c.Store, volatilePrefix)
 }
 
 // assignLost lets the partitions begin anew that have no in-sync copy any more
