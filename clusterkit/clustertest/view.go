@@ -83,6 +83,17 @@ func consensusOf(node *clusterkit.ClusterKit) consensus {
 	return out
 }
 
+// votersOf returns the nodes that vote, as far as the node knows.
+func votersOf(node *clusterkit.ClusterKit) []string {
+	var voters []string
+	for _, server := range consensusOf(node).Servers {
+		if id, _, _ := strings.Cut(server.ID, "/"); server.Voter {
+			voters = append(voters, id)
+		}
+	}
+	return voters
+}
+
 // leader returns the node that leads in the highest term, "" if none does.
 func (c *Cluster) leader() string {
 	leader, term := "", uint64(0)

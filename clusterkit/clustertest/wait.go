@@ -3,7 +3,6 @@ package clustertest
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -42,11 +41,13 @@ func (c *Cluster) WaitFor(what string, condition func(m *clusterkit.Map) bool, i
 	})
 }
 
-// WaitReady waits until each of the nodes holds its lease and can vote for a
-// Raft leader, unless there are five that do; all that run, if none are named.
+// WaitReady waits until each of the nodes holds its lease and votes in Raft, in
+// the eyes of all of them, unless there are five that vote; all that run, if
+// none are named. Then the cluster survives the loss of any of them that leaves
+// a majority.
 func (c *Cluster) WaitReady(ids ...string) {
 	c.tb.Helper()
-	c.wait("nodes that are ready", func() string { return firstReason(c.named(ids), notReady) })
+	c.wait("nodes that are ready", func() string { return notReady(c.named(ids)) })
 }
 
 // WaitHealthy waits until nothing is left to do for the nodes that run: they
@@ -57,10 +58,10 @@ func (c *Cluster) WaitReady(ids ...string) {
 func (c *Cluster) WaitHealthy() {
 	c.tb.Helper()
 	c.wait("a healthy cluster", func() string {
-		if reason := firstReason(c.Nodes(), notReady); reason != "" {
+		if reason := notReady(c.Nodes()); reason != "" {
 			return reason
 		}
-		return firstReason(c.Nodes(), c.unsettled)
+		return c.unsettled()
 	})
 }
 
@@ -127,43 +128,37 @@ func (c *Cluster) named(ids []string) []*clusterkit.ClusterKit {
 	return nodes
 }
 
-func firstReason(nodes []*clusterkit.ClusterKit, whyNot func(*clusterkit.ClusterKit) string) string {
+// notReady returns what keeps the nodes from being ready, "" if nothing does.
+func notReady(nodes []*clusterkit.ClusterKit) string {
 	for _, node := range nodes {
-		if reason := whyNot(node); reason != "" {
-			return reason
+		if !node.HoldsLease() {
+			return node.GetMyNodeID() + " holds no lease"
+		}
+	}
+	for _, node := range nodes {
+		voters := votersOf(node)
+		for _, other := range nodes {
+			if id := other.GetMyNodeID(); len(voters) < maxVoters && !slices.Contains(voters, id) {
+				return fmt.Sprintf("%s is not a voter, in the eyes of %s", id, node.GetMyNodeID())
+			}
 		}
 	}
 	return ""
 }
 
-func notReady(node *clusterkit.ClusterKit) string {
-	if !node.HoldsLease() {
-		return node.GetMyNodeID() + " holds no lease"
-	}
-	voters, votes := 0, false
-	for _, server := range consensusOf(node).Servers {
-		id, _, _ := strings.Cut(server.ID, "/")
-		if server.Voter {
-			voters++
-			votes = votes || id == node.GetMyNodeID()
+// unsettled returns what is left to do in the eyes of a node that runs, "" if
+// nothing is.
+func (c *Cluster) unsettled() string {
+	for _, node := range c.Nodes() {
+		m := node.Map()
+		if m == nil {
+			return node.GetMyNodeID() + " has no map"
 		}
-	}
-	if !votes && voters < maxVoters {
-		return node.GetMyNodeID() + " is not a voter"
-	}
-	return ""
-}
-
-// unsettled returns what is left to do, as the node sees it.
-func (c *Cluster) unsettled(node *clusterkit.ClusterKit) string {
-	m := node.Map()
-	if m == nil {
-		return node.GetMyNodeID() + " has no map"
-	}
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		if reason := c.unsettledPartition(m, p); reason != "" {
-			return fmt.Sprintf("%s: %s, in the eyes of %s", p.ID, reason, node.GetMyNodeID())
+		for i := range m.Partitions {
+			p := &m.Partitions[i]
+			if reason := c.unsettledPartition(m, p); reason != "" {
+				return fmt.Sprintf("%s: %s, in the eyes of %s", p.ID, reason, node.GetMyNodeID())
+			}
 		}
 	}
 	return ""
