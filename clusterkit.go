@@ -12,6 +12,8 @@ type (
 	ClusterKit = clusterkit.ClusterKit
 	// Config is what the nodes of a cluster agree on.
 	Config = clusterkit.Config
+	// Event is something that has happened in the cluster.
+	Event = clusterkit.Event
 	// Map is an immutable picture of the cluster.
 	Map = clusterkit.Map
 	// Node is one member of the cluster.
@@ -20,6 +22,8 @@ type (
 	Options = clusterkit.Options
 	// Partition is a share of the keys, and the nodes that have it.
 	Partition = clusterkit.Partition
+	// PartitionChange says that a copy of a partition has to be made.
+	PartitionChange = clusterkit.PartitionChange
 )
 
 // The errors to hold against with [errors.Is].

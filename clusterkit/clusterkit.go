@@ -28,6 +28,7 @@ type ClusterKit struct {
 	state      *fsm
 	watch      *watchers
 	hooks      *hookRunner
+	events     *eventFeeds
 	handover   *handover
 	session    *session
 	controller *controller
@@ -88,7 +89,11 @@ func NewClusterKit(o Options) (*ClusterKit, error) {
 		return nil, err
 	}
 	ck := build(opts, dir)
-	if err := errors.Join(ck.checkPurpose(), ck.metrics.register()); err != nil {
+	ck.hooks.cursor, err = openHookCursor(opts.DataDir, ck.storeID, ck.log)
+	if err = errors.Join(err, ck.checkPurpose()); err == nil {
+		err = ck.metrics.register()
+	}
+	if err != nil {
 		return nil, errors.Join(err, dir.close())
 	}
 	return ck, nil
@@ -130,7 +135,11 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.watch = newWatchers(ck.state.Map)
 	ck.book = &addressBook{state: ck.state}
 	ck.proposer = &proposer{wg: &ck.wg}
-	ck.hooks = newHookRunner(ck.joined, ck.copied, ck.log)
+	ck.hooks = newHookRunner(opts.NodeID, ck.storeID, ck.joined, ck.log)
+	if !opts.ManagedReplication && !opts.ExplicitAcknowledge {
+		ck.hooks.acknowledge = ck.copied
+	}
+	ck.events = &eventFeeds{joined: ck.joined, log: ck.log}
 	ck.handover = &handover{nodeID: opts.NodeID, transfer: ck.Transfer, log: ck.log}
 	ck.session = &session{
 		self: ck.Self, dir: dir, state: ck.state, clock: ck.clock, log: ck.log,
@@ -192,6 +201,8 @@ func (ck *ClusterKit) start() (founded bool, err error) {
 		return false, errors.New("clusterkit is started already")
 	}
 	ck.started = true
+	ck.hooks.seal()
+	ck.events.start(ck.ctx)
 	if founded, err = ck.run(); err != nil {
 		return false, errors.Join(err, ck.tearDown(context.Background()))
 	}
@@ -231,6 +242,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	}
 	ck.wg.Go(func() { ck.controller.run(ck.inCluster, notify) })
 	ck.wg.Go(func() { ck.resign(r) })
+	ck.wg.Go(func() { ck.hooks.cursor.run(ck.ctx) })
 	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)
@@ -268,9 +280,9 @@ func (ck *ClusterKit) Stop() error {
 // Shutdown ends a [ClusterKit.Start] that is going on, which then returns
 // [ErrStopped]. It gives up the lease, ends the session, so that others take over this
 // node's partitions at once, and stops everything. When it returns nil, no
-// goroutine of this node is left. The context bounds the wait for hooks that
-// are running, and for a disk that hangs; an application that replicates by itself hands its primaries
-// over before.
+// goroutine of this node is left. The context bounds the wait for hooks and
+// event handlers that are running, and for a disk that hangs; an application
+// that replicates by itself hands its primaries over before.
 func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 	ck.stopping.Store(true)
 	ck.abortStart()
@@ -279,7 +291,7 @@ func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 	if ck.started && ck.ctx.Err() == nil {
 		ck.sayGoodbye(ctx)
 	}
-	return errors.Join(ck.tearDown(ctx), ck.hooks.wait(ctx))
+	return errors.Join(ck.tearDown(ctx), ck.hooks.wait(ctx), ck.events.wait(ctx))
 }
 
 // Abort stops the node as a crash does, except that its files are closed: no
@@ -364,6 +376,7 @@ func (ck *ClusterKit) release() error {
 	errs = append(errs, ck.session.stop(context.Background()))
 	ck.watch.close()
 	ck.wg.Wait()
+	errs = append(errs, ck.hooks.cursor.flush())
 	if ck.store != nil {
 		errs = append(errs, ck.store.close())
 	}

@@ -2,240 +2,17 @@ package clusterkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
-
-// hookLog records the calls of a hook.
-type hookLog struct {
-	mu    sync.Mutex
-	calls []string
-}
-
-func (l *hookLog) hook(partition string, from, to *Node) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	source := "nobody"
-	if from != nil {
-		source = from.ID
-	}
-	l.calls = append(l.calls, fmt.Sprintf("%s: %s from %s", partition, to.ID, source))
-}
-
-func (l *hookLog) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.calls)
-}
-
-// close stops the runner and waits for its hooks.
-func (h *hookRunner) close(ctx context.Context) error {
-	h.stop()
-	return h.wait(ctx)
-}
-
-func always(*Map) bool { return true }
-
-// observeAll passes the maps on as the state machine does.
-func observeAll(h *hookRunner, maps ...*Map) {
-	var prev *Map
-	for _, m := range maps {
-		h.observe(prev, m)
-		prev = m
-	}
-	synctest.Wait()
-}
-
-// withLearner returns maps of a partition on n1 alone, and then with a learner
-// on n2.
-func withLearner(t *testing.T) (empty, alone, learner *Map) {
-	t.Helper()
-	empty = mustApply(t, foundedMap(1, 2), register("n1", "s1", 1), register("n2", "s2", 1))
-	alone = mustApply(t, empty, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}})
-	planned := mustApply(t, alone, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1", "n2"}}}})
-	learner = mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)})
-	return empty, alone, learner
-}
-
-func TestHooksFireOnceForEachCopy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		empty, alone, learner := withLearner(t)
-		var log hookLog
-		var copied atomic.Int64
-		h := newHookRunner(always, func(context.Context, int, Member) { copied.Add(1) }, quiet)
-		h.add(log.hook)
-		renamed := mustApply(t, learner, register("n3", "s3", 1))
-		observeAll(h, empty, alone, learner, renamed)
-		want := []string{"partition-0: n1 from nobody", "partition-0: n2 from n1"}
-		if got := log.all(); !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		if copied.Load() != 1 {
-			t.Errorf("%d copies were acknowledged, want 1", copied.Load())
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestHooksDoNotFireHistory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		empty, alone, learner := withLearner(t)
-		c, _ := learner.Partitions[0].MemberOf("n2")
-		done := mustApply(t, learner, acknowledgeCommand{Member: c})
-		again := mustApply(t, done, register("n1", "s1", 2))
-		var log hookLog
-		h := newHookRunner(func(m *Map) bool { return m.Node("n1").Incarnation == 2 }, func(context.Context, int, Member) {}, quiet)
-		h.add(log.hook)
-		observeAll(h, empty, alone, learner, done, again)
-		if got := log.all(); len(got) != 0 {
-			t.Errorf("history fired: %q", got)
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		unfinished := mustApply(t, learner, register("n1", "s1", 2))
-		h = newHookRunner(h.joined, h.copied, quiet)
-		h.add(log.hook)
-		observeAll(h, empty, alone, learner, unfinished)
-		if got := log.all(); !slices.Equal(got, []string{"partition-0: n2 from n1"}) {
-			t.Errorf("a copy that was not acknowledged fired %q", got)
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestHooksWaitForALiveSource(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, _, learner := withLearner(t)
-		orphaned := lose(learner, t, "n1")
-		back := mustApply(t, orphaned, register("n1", "s1", 2))
-		var log hookLog
-		h := newHookRunner(always, func(context.Context, int, Member) {}, quiet)
-		h.add(log.hook)
-		observeAll(h, orphaned)
-		if got := log.all(); len(got) != 0 {
-			t.Errorf("fired without a source: %q", got)
-		}
-		h.observe(orphaned, back)
-		synctest.Wait()
-		if got := log.all(); !slices.Equal(got, []string{"partition-0: n2 from n1"}) {
-			t.Errorf("after the source is back: %q", got)
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestBadHooksHarmNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		planned := mustApply(t, foundedMap(3, 2), register("n1", "s1", 1), register("n2", "s2", 1))
-		for i := range planned.Partitions {
-			planned = mustApply(t, planned, desireCommand{Term: testTerm, Desired: []desire{{i, []string{"n1"}}}})
-			planned = mustApply(t, planned, desireCommand{Term: testTerm, Desired: []desire{{i, []string{"n1", "n2"}}}})
-		}
-		m := mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)})
-		release := make(chan struct{})
-		var mu sync.Mutex
-		var copied []int
-		h := newHookRunner(always, func(_ context.Context, partition int, _ Member) {
-			mu.Lock()
-			defer mu.Unlock()
-			copied = append(copied, partition)
-		}, quiet)
-		h.add(func(partition string, _, _ *Node) {
-			switch partition {
-			case "partition-0":
-				panic("bad hook")
-			case "partition-1":
-				<-release
-			}
-		})
-		var log hookLog
-		h.add(log.hook)
-		observeAll(h, m)
-		if got := log.all(); len(got) != 3 {
-			t.Errorf("the other hook was called %q", got)
-		}
-		mu.Lock()
-		if !slices.Equal(copied, []int{2}) {
-			t.Errorf("acknowledged %v, want only partition 2", copied)
-		}
-		mu.Unlock()
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := h.close(ended); err == nil {
-			t.Error("closing did not report the hook that does not return")
-		}
-		close(release)
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestAHookThatPanickedIsCalledAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		empty, alone, learner := withLearner(t)
-		var copied, calls atomic.Int64
-		h := newHookRunner(always, func(context.Context, int, Member) { copied.Add(1) }, quiet)
-		var log hookLog
-		h.add(log.hook)
-		h.add(func(_ string, from, _ *Node) {
-			if from != nil && calls.Add(1) <= 3 {
-				panic("the source is busy")
-			}
-		})
-		observeAll(h, empty, alone, learner)
-		if copied.Load() != 0 {
-			t.Error("a copy was acknowledged although a hook has failed")
-		}
-		sleep(t.Context(), time.Minute)
-		if copied.Load() != 1 || calls.Load() != 4 {
-			t.Errorf("%d copies were acknowledged after %d calls, want 1 and 4", copied.Load(), calls.Load())
-		}
-		if got := log.all(); len(got) != 2 {
-			t.Errorf("the hook that had returned was called again: %q", got)
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestAHookIsNotCalledAgainForACopyThatNobodyWants(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, _, learner := withLearner(t)
-		var calls atomic.Int64
-		h := newHookRunner(always, func(context.Context, int, Member) { t.Error("acknowledged") }, quiet)
-		h.add(func(string, *Node, *Node) {
-			calls.Add(1)
-			panic("the disk is full")
-		})
-		observeAll(h, learner)
-		planned := mustApply(t, learner, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}})
-		h.observe(learner, mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)}))
-		before := calls.Load()
-		sleep(t.Context(), time.Hour)
-		if before != 1 || calls.Load() != 1 {
-			t.Errorf("%d calls before the copy was released and %d in all, want 1", before, calls.Load())
-		}
-		if err := h.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // TestAStopDoesNotLetRaftWaitForHooks stops a node while a hook is running: Raft
 // must not be led by a node that does nothing else any more.
@@ -367,5 +144,185 @@ func TestSeedScenarioNodeJoins(t *testing.T) {
 	}
 	if copies != 12 {
 		t.Errorf("node-4 has %d of 48 copies on 4 nodes", copies)
+	}
+}
+
+func TestHooksAreAddedBeforeTheStart(t *testing.T) {
+	c := newTestCluster(t, Config{PartitionCount: 1})
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, ck)
+	refused := func(what string, add func()) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s was taken", what)
+			}
+		}()
+		add()
+	}
+	refused("no hook", func() { ck.OnPartitionChange(nil) })
+	refused("no hook that can fail", func() { ck.HandlePartitionChange(nil) })
+	refused("no event handler", func() { ck.OnEvent(nil) })
+	if err := ck.Start(); err != nil {
+		t.Fatal(err)
+	}
+	refused("a late hook", func() { ck.OnPartitionChange(func(string, *Node, *Node) {}) })
+	refused("a late hook that can fail", func() { ck.HandlePartitionChange(func(context.Context, PartitionChange) error { return nil }) })
+	refused("a late event handler", func() { ck.OnEvent(func(Event) {}) })
+}
+
+// TestExplicitAcknowledgement copies in the background.
+func TestExplicitAcknowledgement(t *testing.T) {
+	c := newTestCluster(t, Config{PartitionCount: 1, ReplicationFactor: 2})
+	c.edit = func(o *Options) { o.ExplicitAcknowledge = true }
+	told := make(chan PartitionChange, 16)
+	c.start(nil, "node-1")
+	c.start(func(ck *ClusterKit) {
+		ck.HandlePartitionChange(func(_ context.Context, change PartitionChange) error {
+			if change.CopyTo.ID == "node-2" && change.CopyFrom != nil {
+				told <- change
+			}
+			return nil
+		})
+	}, "node-2")
+	c.ready("node-1", "node-2")
+	one, two := c.nodes["node-1"], c.nodes["node-2"]
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	change := <-told
+	if got, ok := two.hooks.progress(0, change.Member); !ok || got.Phase == copyQueued {
+		t.Errorf("progress of the copy: %+v", got)
+	}
+	elsewhere, earlier := change, change
+	elsewhere.Member.Store = one.StoreID()
+	earlier.Member.Incarnation--
+	for name, wrong := range map[string]PartitionChange{"on another disk": elsewhere, "assigned earlier": earlier} {
+		if err := two.Acknowledge(ctx, wrong); !errors.Is(err, ErrStale) {
+			t.Errorf("acknowledgement of a copy %s: %v", name, err)
+		}
+	}
+	if err := one.Acknowledge(ctx, change); !errors.Is(err, ErrStale) {
+		t.Errorf("acknowledgement by another node: %v", err)
+	}
+	if p := one.Map().Partitions[0]; p.IsInSync(change.Member) {
+		t.Error("in sync before it was acknowledged")
+	}
+	for range 2 {
+		if err := two.Acknowledge(ctx, change); err != nil {
+			t.Errorf("acknowledgement: %v", err)
+		}
+	}
+	c.eventually("copy in sync", func() bool { return two.Map().Partitions[0].IsInSync(change.Member) })
+	gone, end := context.WithCancel(ctx)
+	end()
+	if err := two.Acknowledge(gone, change); err != nil {
+		t.Errorf("acknowledgement of what is in sync, with a context that has ended: %v", err)
+	}
+	c.settled(2)
+}
+
+func TestTheReturnIsTheAcknowledgement(t *testing.T) {
+	c := newTestCluster(t, Config{PartitionCount: 1})
+	c.start(nil, "node-1")
+	if err := c.nodes["node-1"].Acknowledge(t.Context(), PartitionChange{}); !errors.Is(err, ErrOptions) {
+		t.Errorf("got %v, want an error that names the option", err)
+	}
+}
+
+// TestHooksCallBack has fifty hooks in two forms that call everything there is,
+// at once, while the map changes under them.
+func TestHooksCallBack(t *testing.T) {
+	const partitions = 50
+	c := newTestCluster(t, Config{PartitionCount: partitions, ReplicationFactor: 2})
+	var mu sync.Mutex
+	running := make(map[string]bool)
+	together := make(chan struct{})
+	callAll := func(ck *ClusterKit, ctx context.Context, id string) {
+		mu.Lock()
+		if !running[id] {
+			if running[id] = true; len(running) == partitions {
+				close(together)
+			}
+		}
+		mu.Unlock()
+		<-together // the first assignment, of all partitions
+		p, err := ck.GetPartition(id)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _, _, _, _ = ck.GetPrimary(p), ck.GetReplicas(p), ck.GetNodes(p), ck.IsPrimary(p), ck.IsReplica(p)
+		_, _, _, _, _, _ = ck.Map(), ck.Self(), ck.StoreID(), ck.HoldsLease(), ck.Err(), ck.Returning()
+		if err := ck.Ready(ctx); err != nil {
+			t.Error(err)
+		}
+		watch, cancel := context.WithCancel(ctx)
+		if m := <-ck.Watch(watch); m == nil {
+			t.Error("nothing to watch")
+		}
+		cancel()
+		if err := ck.ProposeInSync(ctx, InSyncChange{Partition: p.Index}); !errors.Is(err, ErrStale) {
+			t.Errorf("proposal: %v", err)
+		}
+		if err := ck.Transfer(ctx, TransferRequest{Partition: p.Index}); !errors.Is(err, ErrStale) {
+			t.Errorf("transfer: %v", err)
+		}
+		ck.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/health/detailed", nil))
+		if err := ck.Start(); err == nil {
+			t.Error("started twice")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testWait)
+	defer cancel()
+	c.start(func(ck *ClusterKit) {
+		ck.OnPartitionChange(func(id string, _, _ *Node) { callAll(ck, ctx, id) })
+	}, "node-1")
+	c.start(func(ck *ClusterKit) {
+		ck.HandlePartitionChange(func(ctx context.Context, change PartitionChange) error {
+			if change.CopyTo.ID == "node-2" {
+				callAll(ck, ctx, change.PartitionID)
+			}
+			return nil
+		})
+	}, "node-2")
+	c.ready("node-1", "node-2")
+	c.settled(2)
+}
+
+// TestAHookMayStopItsNode calls Shutdown inside of a hook: the node stops, all
+// but the hook that waits for it.
+func TestAHookMayStopItsNode(t *testing.T) {
+	c := newTestCluster(t, Config{PartitionCount: 2})
+	stopped := make(chan error, 2)
+	c.start(func(ck *ClusterKit) {
+		ck.OnPartitionChange(func(id string, _, _ *Node) {
+			if id == "partition-0" {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				defer cancel()
+				stopped <- ck.Shutdown(ctx)
+			}
+		})
+	}, "node-1")
+	ck := c.nodes["node-1"]
+	select {
+	case err := <-stopped:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stop in a hook returned %v, although that hook was running", err)
+		}
+	case <-time.After(testWait):
+		t.Fatal("a hook that stops its node waits for ever")
+	}
+	if !errors.Is(ck.Err(), ErrStopped) || ck.book.raft.Load().State() != raft.Shutdown {
+		t.Errorf("the node runs on: %v", ck.Err())
+	}
+	dir, err := openDataDir(ck.opts.DataDir, "node-1")
+	if err != nil {
+		t.Fatalf("the directory is not free: %v", err)
+	}
+	if err := dir.close(); err != nil {
+		t.Error(err)
 	}
 }

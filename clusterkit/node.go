@@ -2,7 +2,6 @@ package clusterkit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -38,27 +37,6 @@ func (ck *ClusterKit) Self() Node {
 // that of the data directory, and an empty directory gets a new one; with
 // VolatileStore each ClusterKit has its own.
 func (ck *ClusterKit) StoreID() string { return ck.storeID }
-
-// OnPartitionChange adds a hook. It is called on every node, in a goroutine of
-// its own, whenever a copy of a partition has to be made; only the node that
-// copyTo names acts. When all hooks have returned there, the copy counts as
-// made, and its node may become the primary. So a hook must not return before
-// the copy is made, whatever fails: it blocks, and tries again, for as long as
-// that takes. Of one partition, one change is worked on after the other, so a
-// hook may also find that its copy is not wanted any more, by
-// [ClusterKit.Map], and return. A hook that panics is logged and called again,
-// with a delay that doubles up to half a minute. After a restart, hooks are
-// called again for what was not acknowledged, and for nothing else.
-//
-// copyFrom is nil where the partition begins empty and there is nothing to
-// copy: at its first assignment and, with VolatileStore, when every process
-// that had its data is gone. What a node still has of it is to be dropped then.
-//
-// Hooks are added before [ClusterKit.Start]; without any, copies count as made
-// at once.
-func (ck *ClusterKit) OnPartitionChange(hook func(partitionID string, copyFrom *Node, copyTo *Node)) {
-	ck.hooks.add(hook)
-}
 
 // ProposeInSync asks for another in-sync set. The new set consists of members
 // and keeps the primary; only the primary's own node, with ManagedReplication,
@@ -101,6 +79,7 @@ func (ck *ClusterKit) propose(ctx context.Context, c command) error {
 // published is called by the state machine after each change of the map.
 func (ck *ClusterKit) published(prev, next *Map) {
 	ck.hooks.observe(prev, next)
+	ck.events.observe(next)
 	ck.watch.publish(next)
 	ck.ready.notify()
 }
@@ -108,20 +87,6 @@ func (ck *ClusterKit) published(prev, next *Map) {
 // joined reports whether the map includes the opening of the present session.
 func (ck *ClusterKit) joined(m *Map) bool {
 	return sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}.openIn(m)
-}
-
-// copied acknowledges a copy on this node.
-func (ck *ClusterKit) copied(ctx context.Context, partition int, c Member) {
-	if ck.opts.ManagedReplication || c.Node != ck.opts.NodeID || c.Store != ck.StoreID() {
-		return
-	}
-	for ctx.Err() == nil {
-		_, err := ck.proposer.propose(ctx, acknowledgeCommand{Partition: partition, Member: c})
-		if err == nil || errors.Is(err, ErrStale) {
-			return
-		}
-		sleep(ctx, maxRetryDelay)
-	}
 }
 
 func (ck *ClusterKit) serverID() string { return serverID(ck.opts.NodeID, ck.dir.identity().Store) }

@@ -77,6 +77,10 @@ type Options struct {
 	// has, and copies anew. A partition whose every in-sync copy went away with
 	// its process begins empty again; see [ClusterKit.OnPartitionChange].
 	VolatileStore bool
+	// ExplicitAcknowledge is for an application that copies in the background:
+	// a copy counts as made when [ClusterKit.Acknowledge] says so, and not when
+	// the hooks have returned. It does not go with ManagedReplication.
+	ExplicitAcknowledge bool
 	// ReReplicationDelay is how long a dead node keeps its place before its
 	// copies are made anew elsewhere. It is not waited for when fewer than
 	// Config.MinInSync copies are left. Default 0.
@@ -173,6 +177,9 @@ func (o Options) resolve() (settings, error) {
 	}
 	if err := s.resolveServices(); err != nil {
 		return s, err
+	}
+	if o.ManagedReplication && o.ExplicitAcknowledge {
+		return s, fieldError("ExplicitAcknowledge", "with ManagedReplication the primaries decide the in-sync sets: leave one of the two out")
 	}
 	if o.ReReplicationDelay < 0 {
 		return s, fieldError("ReReplicationDelay", "%s is negative: use 0 or more", o.ReReplicationDelay)

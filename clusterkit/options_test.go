@@ -70,6 +70,7 @@ func TestOptionsThatCannotBeUsed(t *testing.T) {
 		{"Config.Hash", func(o *Options) { o.Config = &Config{Hash: "md5"} }},
 		{"Config.LeaseDuration", func(o *Options) { o.Config = &Config{LeaseDuration: time.Millisecond} }},
 		{"Config.ClusterName", func(o *Options) { o.Config = &Config{ClusterName: strings.Repeat("x", 200)} }},
+		{"ExplicitAcknowledge", func(o *Options) { o.ExplicitAcknowledge, o.ManagedReplication = true, true }},
 		{"ReReplicationDelay", func(o *Options) { o.ReReplicationDelay = -1 }},
 	}
 	for _, tt := range tests {

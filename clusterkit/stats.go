@@ -9,7 +9,7 @@ type partitionStats struct {
 	// WithoutPrimary counts the partitions whose primary is not alive.
 	WithoutPrimary int `json:"without_primary"`
 	// UnderReplicated counts those with fewer live in-sync copies than the
-	// replication factor.
+	// replication factor, or than there are nodes if these are fewer.
 	UnderReplicated int `json:"under_replicated"`
 	// Moving counts those whose copies are not where the planner wants them.
 	Moving int         `json:"moving"`
@@ -44,7 +44,6 @@ func summarize(m *Map) partitionStats {
 	}
 	for i := range m.Partitions {
 		p := &m.Partitions[i]
-		live := 0
 		for _, c := range p.Members {
 			n := byID[c.Node]
 			switch {
@@ -55,14 +54,11 @@ func summarize(m *Map) partitionStats {
 			default:
 				n.Replicas++
 			}
-			if p.IsInSync(c) && m.Present(c) {
-				live++
-			}
 		}
 		if n := m.Node(p.Primary); n == nil || !n.Alive {
 			s.WithoutPrimary++
 		}
-		if live < m.Config.ReplicationFactor {
+		if m.liveInSync(p) < m.wantedCopies() {
 			s.UnderReplicated++
 		}
 		if !p.settled(m) {

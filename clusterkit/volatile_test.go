@@ -1,10 +1,7 @@
 package clusterkit
 
 import (
-	"context"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -110,25 +107,24 @@ func TestHooksSayThatAPartitionBeginsAnew(t *testing.T) {
 		learner := mustApply(t, planned, movesCommand{Term: testTerm, Steps: nextMoves(planned)})
 		anew := mustApply(t, learner, volatile(register("n1", "s1", 2), "b"))
 
-		var copied atomic.Int64
-		for id, live := range map[string]func(*Map) bool{"n2": always, "n1": func(m *Map) bool { return m.Node("n1").Incarnation == 2 }} {
+		joined := func(m *Map) bool { return m.Node("n1").Incarnation == 2 }
+		for _, node := range []struct {
+			id, run string
+			joined  func(*Map) bool
+			made    []string
+		}{
+			{"n2", "a", func(*Map) bool { return true }, []string{"partition-0: n2 from n1"}},
+			{"n1", "b", joined, nil},
+		} {
 			var log hookLog
-			h := newHookRunner(live, func(context.Context, int, Member) { copied.Add(1) }, quiet)
-			h.add(log.hook)
-			observeAll(h, learner, anew)
-			want := []string{"partition-0: n1 from nobody", "partition-0: n2 from nobody"}
-			if id == "n2" {
-				want = append([]string{"partition-0: n2 from n1"}, want...)
+			r := newTestRunner(t, t.TempDir(), node.id, volatilePrefix+node.id+"-"+node.run, log.handle)
+			r.joined = node.joined
+			r.see(learner, anew)
+			log.want(t, "on "+node.id, append(node.made, "partition-0: n1 from nobody", "partition-0: n2 from nobody")...)
+			if got := r.acknowledged(); len(got) != len(node.made) {
+				t.Errorf("%s acknowledged %v", node.id, got)
 			}
-			if got := log.all(); !slices.Equal(got, want) {
-				t.Errorf("%s: got %q, want %q", id, got, want)
-			}
-			if err := h.close(t.Context()); err != nil {
-				t.Error(err)
-			}
-		}
-		if copied.Load() != 1 {
-			t.Errorf("%d copies were acknowledged, want the one that was made", copied.Load())
+			r.close(t)
 		}
 	})
 }
