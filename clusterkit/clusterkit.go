@@ -54,7 +54,8 @@ type ClusterKit struct {
 	inCluster context.Context
 	leave     context.CancelFunc
 
-	life    sync.Mutex
+	// life is held by what starts or stops this node; its slot is taken then.
+	life    chan struct{}
 	started bool
 	net     *ports
 	store   *raftStore
@@ -125,7 +126,7 @@ func (ck *ClusterKit) Returning() bool { return ck.returning }
 
 // build wires the parts. Nothing runs yet.
 func build(opts settings, dir *dataDir) *ClusterKit {
-	ck := &ClusterKit{opts: opts, dir: dir, storeID: opts.storeOn(dir), returning: dir.identity().ClusterUUID != "", clock: opts.Clock, done: make(chan struct{}), ready: newBroadcast()}
+	ck := &ClusterKit{opts: opts, dir: dir, storeID: opts.storeOn(dir), returning: dir.identity().ClusterUUID != "", clock: opts.Clock, done: make(chan struct{}), ready: newBroadcast(), life: make(chan struct{}, 1)}
 	ck.ctx, ck.cancel = context.WithCancel(context.Background())
 	ck.starting, ck.abortStart = context.WithCancel(ck.ctx)
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
@@ -192,8 +193,8 @@ func (ck *ClusterKit) Start() error {
 }
 
 func (ck *ClusterKit) start() (founded bool, err error) {
-	ck.life.Lock()
-	defer ck.life.Unlock()
+	ck.life <- struct{}{}
+	defer func() { <-ck.life }()
 	switch {
 	case ck.stopping.Load():
 		return false, ErrStopped
@@ -284,14 +285,31 @@ func (ck *ClusterKit) Stop() error {
 // event handlers that are running, and for a disk that hangs; an application
 // that replicates by itself hands its primaries over before.
 func (ck *ClusterKit) Shutdown(ctx context.Context) error {
+	err := ck.halt(ctx, func() error {
+		if ck.started && ck.ctx.Err() == nil {
+			ck.sayGoodbye(ctx)
+		}
+		return ck.tearDown(ctx)
+	})
+	// A hook may itself be what called this, and another one too.
+	return errors.Join(err, ck.hooks.wait(ctx), ck.events.wait(ctx))
+}
+
+// halt ends the node, and a start that is going on before.
+func (ck *ClusterKit) halt(ctx context.Context, how func() error) error {
 	ck.stopping.Store(true)
 	ck.abortStart()
-	ck.life.Lock()
-	defer ck.life.Unlock()
-	if ck.started && ck.ctx.Err() == nil {
-		ck.sayGoodbye(ctx)
+	select {
+	case ck.life <- struct{}{}:
+	default:
+		select {
+		case ck.life <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("another start or stop of this node has not ended: %w", ctx.Err())
+		}
 	}
-	return errors.Join(ck.tearDown(ctx), ck.hooks.wait(ctx), ck.events.wait(ctx))
+	defer func() { <-ck.life }()
+	return how()
 }
 
 // Abort stops the node as a crash does, except that its files are closed: no
@@ -301,14 +319,12 @@ func (ck *ClusterKit) Shutdown(ctx context.Context) error {
 // [ClusterKit.Shutdown] may be called afterwards to do that. The context bounds
 // the wait for a disk that hangs.
 func (ck *ClusterKit) Abort(ctx context.Context) error {
-	ck.stopping.Store(true)
-	ck.abortStart()
-	ck.life.Lock()
-	defer ck.life.Unlock()
-	if ck.net != nil {
-		ck.net.sever()
-	}
-	return ck.tearDown(ctx)
+	return ck.halt(ctx, func() error {
+		if ck.net != nil {
+			ck.net.sever()
+		}
+		return ck.tearDown(ctx)
+	})
 }
 
 // sayGoodbye is best effort: what it does not reach happens when the session

@@ -3,11 +3,6 @@ package clusterkit
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http/httptest"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,113 +32,6 @@ func TestAStopDoesNotLetRaftWaitForHooks(t *testing.T) {
 	close(release)
 	if err := <-stopped; err != nil {
 		t.Error(err)
-	}
-}
-
-// TestSeedScenarioNodeDies is the first scenario of "When Hooks Fire": of four
-// nodes with three copies, one dies.
-func TestSeedScenarioNodeDies(t *testing.T) {
-	c := newTestCluster(t, Config{})
-	four := []string{"node-1", "node-2", "node-3", "node-4"}
-	logs := make(map[string]*hookLog)
-	for _, id := range four {
-		logs[id] = &hookLog{}
-		c.start(func(ck *ClusterKit) { ck.OnPartitionChange(logs[id].hook) }, id)
-	}
-	c.ready(four...)
-	c.settled(3)
-	before := c.nodes["node-2"].Map()
-	seen := len(logs["node-2"].all())
-	c.kill("node-1")
-	c.eventually("return to three live copies", func() bool {
-		for _, ck := range c.nodes {
-			m := ck.Map()
-			for i := range m.Partitions {
-				p := &m.Partitions[i]
-				if _, stays := p.MemberOf("node-1"); stays || len(p.InSync) != 3 {
-					return false
-				}
-			}
-		}
-		return true
-	})
-	after := c.nodes["node-2"].Map()
-	calls := logs["node-2"].all()[seen:]
-	for i := range after.Partitions {
-		was, is := &before.Partitions[i], &after.Partitions[i]
-		if _, had := was.MemberOf("node-1"); !had {
-			continue
-		}
-		for _, member := range is.Members {
-			if _, had := was.MemberOf(member.Node); had {
-				continue
-			}
-			fired := slices.ContainsFunc(was.InSync, func(source Member) bool {
-				return source.Node != "node-1" && slices.Contains(calls, fmt.Sprintf("%s: %s from %s", is.ID, member.Node, source.Node))
-			})
-			if !fired {
-				t.Errorf("no hook for the copy of %s on %s: %q", is.ID, member.Node, calls)
-			}
-		}
-	}
-	// The others saw the same.
-	c.eventually("calls on the other nodes", func() bool {
-		for _, call := range calls {
-			if !slices.Contains(logs["node-3"].all(), call) || !slices.Contains(logs["node-4"].all(), call) {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// TestSeedScenarioNodeJoins is the second: a fourth node joins three, and the
-// copies that move to it are made before anything points at it.
-func TestSeedScenarioNodeJoins(t *testing.T) {
-	c := startThree(t, nil)
-	var log hookLog
-	release := make(chan struct{})
-	var early atomic.Bool
-	c.start(func(ck *ClusterKit) {
-		ck.OnPartitionChange(func(partition string, from, to *Node) {
-			if to.ID != "node-4" {
-				return
-			}
-			<-release
-			for _, p := range ck.Map().Partitions {
-				if p.ID == partition && p.Primary == "node-4" {
-					early.Store(true)
-				}
-			}
-			log.hook(partition, from, to)
-		})
-	}, "node-4")
-	c.ready("node-4")
-	defer c.singlePrimaries()()
-	c.eventually("learner on node-4", func() bool {
-		return slices.ContainsFunc(c.partitions(), func(p Partition) bool { _, ok := p.MemberOf("node-4"); return ok })
-	})
-	for _, p := range c.partitions() {
-		if member, ok := p.MemberOf("node-4"); ok && p.IsInSync(member) {
-			t.Errorf("%s counts a copy that was not made", p.ID)
-		}
-	}
-	close(release)
-	c.settled(3)
-	if early.Load() {
-		t.Error("node-4 was a primary before it had the data")
-	}
-	copies := 0
-	for _, p := range c.partitions() {
-		if _, ok := p.MemberOf("node-4"); ok {
-			copies++
-			if !slices.ContainsFunc(log.all(), func(call string) bool { return len(call) > len(p.ID) && call[:len(p.ID)+1] == p.ID+":" }) {
-				t.Errorf("%s moved to node-4 without a hook", p.ID)
-			}
-		}
-	}
-	if copies != 12 {
-		t.Errorf("node-4 has %d of 48 copies on 4 nodes", copies)
 	}
 }
 
@@ -230,66 +118,6 @@ func TestTheReturnIsTheAcknowledgement(t *testing.T) {
 	if err := c.nodes["node-1"].Acknowledge(t.Context(), PartitionChange{}); !errors.Is(err, ErrOptions) {
 		t.Errorf("got %v, want an error that names the option", err)
 	}
-}
-
-// TestHooksCallBack has fifty hooks in two forms that call everything there is,
-// at once, while the map changes under them.
-func TestHooksCallBack(t *testing.T) {
-	const partitions = 50
-	c := newTestCluster(t, Config{PartitionCount: partitions, ReplicationFactor: 2})
-	var mu sync.Mutex
-	running := make(map[string]bool)
-	together := make(chan struct{})
-	callAll := func(ck *ClusterKit, ctx context.Context, id string) {
-		mu.Lock()
-		if !running[id] {
-			if running[id] = true; len(running) == partitions {
-				close(together)
-			}
-		}
-		mu.Unlock()
-		<-together // the first assignment, of all partitions
-		p, err := ck.GetPartition(id)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _, _, _, _ = ck.GetPrimary(p), ck.GetReplicas(p), ck.GetNodes(p), ck.IsPrimary(p), ck.IsReplica(p)
-		_, _, _, _, _, _ = ck.Map(), ck.Self(), ck.StoreID(), ck.HoldsLease(), ck.Err(), ck.Returning()
-		if err := ck.Ready(ctx); err != nil {
-			t.Error(err)
-		}
-		watch, cancel := context.WithCancel(ctx)
-		if m := <-ck.Watch(watch); m == nil {
-			t.Error("nothing to watch")
-		}
-		cancel()
-		if err := ck.ProposeInSync(ctx, InSyncChange{Partition: p.Index}); !errors.Is(err, ErrStale) {
-			t.Errorf("proposal: %v", err)
-		}
-		if err := ck.Transfer(ctx, TransferRequest{Partition: p.Index}); !errors.Is(err, ErrStale) {
-			t.Errorf("transfer: %v", err)
-		}
-		ck.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/health/detailed", nil))
-		if err := ck.Start(); err == nil {
-			t.Error("started twice")
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), testWait)
-	defer cancel()
-	c.start(func(ck *ClusterKit) {
-		ck.OnPartitionChange(func(id string, _, _ *Node) { callAll(ck, ctx, id) })
-	}, "node-1")
-	c.start(func(ck *ClusterKit) {
-		ck.HandlePartitionChange(func(ctx context.Context, change PartitionChange) error {
-			if change.CopyTo.ID == "node-2" {
-				callAll(ck, ctx, change.PartitionID)
-			}
-			return nil
-		})
-	}, "node-2")
-	c.ready("node-1", "node-2")
-	c.settled(2)
 }
 
 // TestAHookMayStopItsNode calls Shutdown inside of a hook: the node stops, all

@@ -1,0 +1,456 @@
+package clusterkit_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/clusterkit/clustertest"
+)
+
+// Each of these is something that libraries of this kind get wrong.
+
+func TestTrapNoFailoverInThreeNodesWithThreeCopies(t *testing.T) {
+	inCluster(t, clustertest.Config{}, func(t *testing.T, c *clustertest.Cluster) {
+		for _, id := range []string{"node-1", "node-2", "node-3"} {
+			before := c.Map()
+			c.Kill(id)
+			c.WaitHealthy()
+			for i, p := range c.Map().Partitions {
+				was := before.Partitions[i]
+				if !slices.Contains(nodesOf(was.InSync), p.Primary) || was.Primary == id && p.Epoch <= was.Epoch {
+					t.Errorf("%s died: %s was on %v in epoch %d, %s is the primary in epoch %d", id, p.ID, nodesOf(was.InSync), was.Epoch, p.Primary, p.Epoch)
+				}
+			}
+			c.Restart(id)
+			c.WaitHealthy()
+		}
+	})
+}
+
+// TestTrapProbesTakeHealthyNodesDown asks nodes for their health that cannot
+// answer. They are as healthy as before.
+func TestTrapProbesTakeHealthyNodesDown(t *testing.T) {
+	tests := map[string]func(w http.ResponseWriter, r *http.Request){
+		"blocked": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"failing": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+	}
+	for name, probed := range tests {
+		t.Run(name, func(t *testing.T) {
+			var broken atomic.Bool
+			var options sync.Map
+			serve := func(ck *clusterkit.ClusterKit) {
+				o, _ := options.Load(ck.GetMyNodeID())
+				l, err := o.(clusterkit.Options).Network.Listen("tcp", ck.Self().IP)
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if broken.Load() {
+							probed(w, r)
+							return
+						}
+						ck.Handler().ServeHTTP(w, r)
+					}))
+				}()
+			}
+			config := clustertest.Config{
+				Options: func(o *clusterkit.Options) {
+					o.ExternalHTTP = true
+					options.Store(o.NodeID, *o)
+				},
+				Prepare: serve,
+			}
+			inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
+				broken.Store(true)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				before := c.Map()
+				var wg sync.WaitGroup
+				for range 20 {
+					for _, node := range before.Nodes {
+						wg.Go(func() { probe(ctx, c.HTTPClient(), node.IP) })
+					}
+				}
+				wg.Wait()
+				if after := c.Map(); after.Version != before.Version {
+					t.Errorf("the map has changed from %+v to %+v", before, after)
+				}
+				for _, node := range c.Nodes() {
+					if !node.HoldsLease() {
+						t.Errorf("%s has lost its lease", node.GetMyNodeID())
+					}
+				}
+			})
+		})
+	}
+}
+
+// probe asks a node for its health all the time, and is impatient.
+func probe(ctx context.Context, client *http.Client, addr string) {
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		req, err := http.NewRequestWithContext(attempt, http.MethodGet, "http://"+addr+"/health", nil)
+		if err != nil {
+			panic(err)
+		}
+		if resp, err := client.Do(req); err == nil {
+			_ = resp.Body.Close()
+		}
+		<-attempt.Done()
+		cancel()
+	}
+}
+
+// dialled notes whom a node dials.
+type dialled struct {
+	clusterkit.Network
+	note func(address string)
+}
+
+func (d dialled) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	d.note(address)
+	return d.Network.DialContext(ctx, network, address)
+}
+
+func TestTrapPortWithoutHostIsDialledAsLocalhost(t *testing.T) {
+	tests := map[string]func(o *clusterkit.Options){
+		"no host": func(o *clusterkit.Options) { o.HTTPAddr = ":8080" },
+		"wildcards": func(o *clusterkit.Options) {
+			o.HTTPAddr, o.RaftAddr, o.AdvertiseAddr = "0.0.0.0:8080", "[::]:9001", o.NodeID
+		},
+	}
+	for name, edit := range tests {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			addresses := make(map[string]bool)
+			config := clustertest.Config{Options: func(o *clusterkit.Options) {
+				edit(o)
+				o.Network = dialled{o.Network, func(address string) {
+					mu.Lock()
+					defer mu.Unlock()
+					addresses[address] = true
+				}}
+			}}
+			inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
+				c.Kill("node-2")
+				c.WaitHealthy()
+				c.Restart("node-2")
+				c.WaitHealthy()
+				reachable := make(map[string]bool)
+				for _, n := range c.Map().Nodes {
+					if n.IP != n.ID+":8080" || n.RaftAddr != n.ID+":9001" {
+						t.Errorf("%s is told to others as %s and %s", n.ID, n.IP, n.RaftAddr)
+					}
+					reachable[n.IP], reachable[n.RaftAddr] = true, true
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for address := range addresses {
+					if !reachable[address] {
+						t.Errorf("%s was dialled", address)
+					}
+				}
+				if len(addresses) < 4 {
+					t.Errorf("only %v were dialled", addresses)
+				}
+			})
+		})
+	}
+}
+
+// ends are the methods that end a node, and wait for its hooks.
+var ends = []string{"Stop", "Shutdown", "Abort", "Leave"}
+
+// callEverything calls every other method, with arguments that mean nothing.
+func callEverything(ctx context.Context, ck *clusterkit.ClusterKit, partition *clusterkit.Partition) {
+	v := reflect.ValueOf(ck)
+	for i := range v.NumMethod() {
+		method := v.Method(i)
+		var args []reflect.Value
+		for in := range method.Type().Ins() {
+			switch {
+			case in == reflect.TypeFor[context.Context]():
+				args = append(args, reflect.ValueOf(ctx))
+			case in == reflect.TypeFor[*clusterkit.Partition]():
+				args = append(args, reflect.ValueOf(partition))
+			default:
+				args = append(args, reflect.Zero(in))
+			}
+		}
+		// Hooks and handlers cannot be added any more.
+		adds := len(args) == 1 && args[0].Kind() == reflect.Func
+		switch {
+		case adds, slices.Contains(ends, v.Type().Method(i).Name):
+		case method.Type().IsVariadic():
+			method.CallSlice(args)
+		default:
+			method.Call(args)
+		}
+	}
+	for _, path := range []string{"/metrics", "/partitions", "/health/detailed", "/consensus/stats"} {
+		ck.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+	}
+}
+
+func TestTrapFiftyHooksThatCallBackDeadlock(t *testing.T) {
+	const hooks = 50
+	var inside, called atomic.Int64
+	var together chan struct{}
+	config := clustertest.Config{
+		Cluster: clusterkit.Config{PartitionCount: hooks},
+		Prepare: func(ck *clusterkit.ClusterKit) {
+			ck.OnPartitionChange(func(partition string, from, to *clusterkit.Node) {
+				if from != nil || to.ID != ck.GetMyNodeID() {
+					return
+				}
+				// All are at the first assignment, of all partitions.
+				if inside.Add(1) == hooks {
+					close(together)
+				}
+				<-together
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				p, err := ck.GetPartition(partition)
+				if err != nil {
+					t.Error(err)
+				}
+				callEverything(ctx, ck, p)
+				called.Add(1)
+			})
+		},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		together = make(chan struct{})
+		c := clustertest.New(t, config)
+		c.Eventually("end of the hooks that called back", func() bool { return called.Load() == hooks })
+		// They paused and cancelled moves as well.
+		if err := c.Nodes()[0].ResumeMoves(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.WaitHealthy()
+	})
+}
+
+func TestTrapPrimaryFlipsBeforeTheHookHasReturned(t *testing.T) {
+	hooks := newHookCalls()
+	inCluster(t, clustertest.Config{Prepare: hooks.record}, func(t *testing.T, c *clustertest.Cluster) {
+		hooks.hold()
+		c.Add("node-4")
+		c.Eventually("hooks on node-4", func() bool { return len(hooks.on("node-4")) > 0 })
+		time.Sleep(time.Minute)
+		node := c.Node("node-4")
+		for _, p := range c.Map().Partitions {
+			if p.Primary == "node-4" || node.IsPrimary(&p) || node.IsReplica(&p) || slices.Contains(nodesOf(p.InSync), "node-4") {
+				t.Errorf("%s has flipped: %+v", p.ID, p)
+			}
+		}
+		hooks.release()
+		c.WaitHealthy()
+		if !slices.ContainsFunc(c.Map().Partitions, func(p clusterkit.Partition) bool { return p.Primary == "node-4" }) {
+			t.Error("node-4 is never the primary")
+		}
+	})
+}
+
+func TestTrapPromotedReplicaIsNoSource(t *testing.T) {
+	hooks := newHookCalls()
+	config := clustertest.Config{Prepare: hooks.record, Cluster: clusterkit.Config{ReplicationFactor: 2}}
+	inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
+		before := c.Map()
+		dead := before.Partitions[0].Primary
+		hooks.hold()
+		c.Kill(dead)
+		c.WaitFor("promotions", func(m *clusterkit.Map) bool {
+			return !slices.ContainsFunc(m.Partitions, func(p clusterkit.Partition) bool { return p.Primary == dead })
+		})
+		promoted := c.Map()
+		hooks.release()
+		c.WaitHealthy()
+		synctest.Wait()
+		for i, p := range promoted.Partitions {
+			copies := nodesOf(before.Partitions[i].InSync)
+			if !slices.Contains(copies, dead) {
+				continue
+			}
+			if !slices.Contains(copies, p.Primary) {
+				t.Errorf("%s was on %v, and %s was promoted", p.ID, copies, p.Primary)
+			}
+			third := slices.DeleteFunc([]string{"node-1", "node-2", "node-3"}, func(id string) bool { return slices.Contains(copies, id) })[0]
+			if want := (hookCall{on: third, partition: p.ID, from: p.Primary, to: third}); !slices.Contains(hooks.on(third), want) {
+				t.Errorf("no %+v among %+v", want, hooks.on(third))
+			}
+		}
+	})
+}
+
+// TestTrapReplayFiresOldHooks restarts nodes that replay their log, or restore
+// a snapshot. With managed replication no copy has to be made anew then.
+func TestTrapReplayFiresOldHooks(t *testing.T) {
+	for name, snapshot := range map[string]bool{"from the log": false, "from a snapshot": true} {
+		t.Run(name, func(t *testing.T) {
+			hooks := newHookCalls()
+			config := clustertest.Config{
+				Options: func(o *clusterkit.Options) { o.ManagedReplication = true },
+				Prepare: func(ck *clusterkit.ClusterKit) {
+					hooks.record(ck)
+					go replicate(ck)
+				},
+			}
+			inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
+				synctest.Wait()
+				if len(hooks.on("node-3")) == 0 {
+					t.Fatal("nothing to replay: no hook has fired")
+				}
+				if snapshot {
+					takeSnapshots(c)
+				}
+				hooks.forget()
+				ids := []string{"node-1", "node-2", "node-3"}
+				c.Kill("node-2")
+				c.Restart("node-2")
+				c.WaitHealthy()
+				for _, id := range ids {
+					c.Kill(id)
+				}
+				for _, id := range ids {
+					c.Restart(id)
+				}
+				c.WaitHealthy()
+				synctest.Wait()
+				for _, id := range ids {
+					if calls := hooks.on(id); len(calls) > 0 {
+						t.Errorf("old hooks have fired: %+v", calls)
+					}
+				}
+			})
+		})
+	}
+}
+
+// replicate is the application of a node with ManagedReplication: it has every
+// copy at once, and hands over where that is wanted.
+func replicate(ck *clusterkit.ClusterKit) {
+	ctx := context.Background()
+	for m := range ck.Watch(ctx) {
+		for _, p := range m.Partitions {
+			if p.Primary != ck.GetMyNodeID() {
+				continue
+			}
+			wanted, ready := m.CurrentMember(&p, p.Desired[0])
+			switch {
+			case len(p.InSync) < len(p.Members):
+				_ = ck.ProposeInSync(ctx, clusterkit.InSyncChange{Partition: p.Index, Epoch: p.Epoch, Version: p.Version, InSync: p.Members})
+			case p.Desired[0] != p.Primary && ready && p.IsInSync(wanted) && m.Present(wanted):
+				_ = ck.Transfer(ctx, clusterkit.TransferRequest{Partition: p.Index, Epoch: p.Epoch, From: p.Primary, To: p.Desired[0]})
+			}
+		}
+	}
+}
+
+// takeSnapshots has each node make a snapshot, as soon as Raft can.
+func takeSnapshots(c *clustertest.Cluster) {
+	for _, node := range c.Nodes() {
+		c.Eventually("snapshot of "+node.GetMyNodeID(), func() bool { return node.TakeSnapshot() == nil })
+	}
+}
+
+// TestTrapAnotherNodesRaftIDAfterASnapshot lets nodes start from a snapshot that
+// another node has made, and from their own.
+func TestTrapAnotherNodesRaftIDAfterASnapshot(t *testing.T) {
+	var dir string
+	last := func(o *clusterkit.Options) { dir = o.DataDir }
+	inCluster(t, clustertest.Config{Options: last}, func(t *testing.T, c *clustertest.Cluster) {
+		takeSnapshots(c)
+		c.Add("node-4")
+		c.WaitHealthy()
+		if sent, err := filepath.Glob(filepath.Join(dir, "raft", "snapshots", "*", "state.bin")); err != nil || len(sent) == 0 {
+			t.Fatalf("node-4 was not sent a snapshot: %v", err)
+		}
+		checkRaftIDs(t, c)
+		takeSnapshots(c)
+		ids := []string{"node-4", "node-3", "node-2", "node-1"}
+		for _, id := range ids {
+			c.Kill(id)
+		}
+		for _, id := range ids {
+			c.Restart(id)
+		}
+		c.WaitHealthy()
+		checkRaftIDs(t, c)
+	})
+}
+
+func checkRaftIDs(t *testing.T, c *clustertest.Cluster) {
+	t.Helper()
+	var want []string
+	for _, n := range c.Map().Nodes {
+		want = append(want, n.ID+"/"+n.Store)
+	}
+	leader := c.Leader()
+	for _, node := range c.Nodes() {
+		var raft struct {
+			Leader  string
+			Servers []struct{ ID string }
+		}
+		answer := httptest.NewRecorder()
+		node.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/consensus/stats", nil))
+		if err := json.Unmarshal(answer.Body.Bytes(), &raft); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range raft.Servers {
+			got = append(got, s.ID)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) || raft.Leader != leader {
+			t.Errorf("%s sees the servers %v led by %s, want %v led by %s", node.GetMyNodeID(), got, raft.Leader, want, leader)
+		}
+	}
+}
+
+func TestTrapLopsidedPlacement(t *testing.T) {
+	inCluster(t, clustertest.Config{}, func(t *testing.T, c *clustertest.Cluster) {
+		checkLevel(t, c.Map())
+		for _, more := range [][]string{{"node-4", "node-5"}, {"node-6", "node-7"}} {
+			for _, id := range more {
+				c.Add(id)
+			}
+			c.WaitHealthy()
+			checkLevel(t, c.Map())
+		}
+	})
+}
+
+// checkLevel fails if two nodes differ by more than one copy or one primary.
+func checkLevel(t *testing.T, m *clusterkit.Map) {
+	t.Helper()
+	primaries, copies := make([]int, len(m.Nodes)), make([]int, len(m.Nodes))
+	for i, n := range m.Nodes {
+		for _, p := range m.Partitions {
+			if p.Primary == n.ID {
+				primaries[i]++
+			}
+			if slices.Contains(nodesOf(p.InSync), n.ID) {
+				copies[i]++
+			}
+		}
+	}
+	for what, count := range map[string][]int{"primaries": primaries, "copies": copies} {
+		if slices.Max(count)-slices.Min(count) > 1 {
+			t.Errorf("%d nodes have %v %s", len(m.Nodes), count, what)
+		}
+	}
+}
