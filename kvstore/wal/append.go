@@ -197,7 +197,7 @@ func (l *Log) openGroup() *group {
 		g = &group{}
 	}
 	l.seq++
-	g.begin(l.current(), l.end, l.seq)
+	g.begin(l.identity, l.current(), l.end, l.seq)
 	l.groups = append(l.groups, g)
 	l.count(g, groupHeader)
 	return g

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"path/filepath"
 	"testing"
 )
 
@@ -51,7 +52,28 @@ func writeForDamage(t *testing.T) *damaged {
 	if d.groups[0].file == d.groups[len(d.groups)-1].file {
 		t.Fatal("the log has one segment only")
 	}
+	for _, file := range d.fs.list() {
+		d.leaveEarlierLife(t, file)
+	}
 	return d
+}
+
+// leaveEarlierLife fills what no group of the file takes up with groups of
+// the same log that the file held under another name.
+func (d *damaged) leaveEarlierLife(t *testing.T, file string) {
+	first, _ := parseHeader(d.fs.read(d.groups[0].file))
+	free := int64(0)
+	for _, g := range d.groups {
+		if g.file == file {
+			free = align(g.end)
+		}
+	}
+	node := d.fs.names[file]
+	for at := free; at < int64(len(node.data)); at += sector {
+		lsn := uint64(at / sector)
+		copy(node.data[at:], groupOf(first.identity, d.number(t, file)+1<<31, lsn+1, entry(1, 1, lsn, "stale")))
+	}
+	node.synced = bytes.Clone(node.data)
 }
 
 // copy returns a file system in which change was made to one file.
@@ -190,15 +212,12 @@ func TestForeignFileIsRefused(t *testing.T) {
 // TestStaleRecordsNeverPass puts the records of one group behind the header
 // of another, as a torn write to a segment that is written anew would.
 func TestStaleRecordsNeverPass(t *testing.T) {
-	write := func(number uint32, seq uint64) []byte {
-		g := &group{}
-		g.begin(&segment{seq: number}, 0, seq)
-		g.buf = appendRecord(g.buf, g.seed, entry(1, 2, 3, "data"), 2)
-		g.seal()
-		return g.buf
-	}
-	ours := write(2, 9)
-	for name, stale := range map[string][]byte{"older segment": write(1, 9), "older group": write(2, 8)} {
+	ours := groupOf(7, 2, 9, entry(1, 2, 3, "data"))
+	for name, stale := range map[string][]byte{
+		"older segment": groupOf(7, 1, 9, entry(1, 2, 3, "data")),
+		"older group":   groupOf(7, 2, 8, entry(1, 2, 3, "data")),
+		"another log":   groupOf(8, 2, 9, entry(1, 2, 3, "data")),
+	} {
 		torn := append(bytes.Clone(ours[:groupHeader]), stale[groupHeader:]...)
 		h, ok := parseHeader(torn)
 		if !ok {
@@ -214,13 +233,57 @@ func TestStaleRecordsNeverPass(t *testing.T) {
 	}
 }
 
-func FuzzGroup(f *testing.F) {
+// groupOf returns a sealed group whose entries follow ones of epoch 1.
+func groupOf(identity uint64, number uint32, seq uint64, records ...Record) []byte {
 	g := &group{}
-	g.begin(&segment{seq: 1}, 0, 1)
-	g.buf = appendRecord(g.buf, g.seed, entry(1, 2, 3, "data"), 2)
-	g.buf = appendRecord(g.buf, g.seed, StateRecord(1, []byte("state")), 0)
+	g.begin(identity, &segment{seq: number}, 0, seq)
+	for _, r := range records {
+		g.buf = appendRecord(g.buf, g.seed, r, 1)
+	}
 	g.seal()
-	f.Add(g.buf)
+	return g.buf
+}
+
+// TestForgedGroupsNeverPass leaves behind the log, in its segment, groups as
+// a client could have put them into a value while the file had another name:
+// it can know every number but the identity of the log.
+func TestForgedGroupsNeverPass(t *testing.T) {
+	d := writeForDamage(t)
+	last := d.groups[len(d.groups)-1]
+	number := d.number(t, last.file)
+	h, _ := parseHeader(d.fs.read(last.file)[last.start:])
+	for _, identity := range []uint64{0, h.identity + 1} {
+		for name, forged := range map[string][]byte{
+			"the next group":      groupOf(identity, number, h.seq+1, entry(1, 1, 7, "forged")),
+			"the one after it":    groupOf(identity, number, h.seq+2, entry(1, 1, 7, "forged")),
+			"the last group anew": groupOf(identity, number, h.seq, entry(1, 1, 6, "forged")),
+		} {
+			fs := d.copy(last.file, func(b []byte) []byte {
+				copy(b[align(last.end):], forged)
+				return b
+			})
+			d.wantVerdict(t, fmt.Sprintf("%s with identity %d", name, identity), fs, len(d.groups)-1)
+		}
+	}
+	fs := d.copy(last.file, func(b []byte) []byte {
+		copy(b[align(last.end)+sector:], groupOf(h.identity, number, h.seq+2, entry(1, 1, 7, "ours")))
+		return b
+	})
+	d.wantVerdict(t, "a group of our own that is ahead", fs, -1)
+}
+
+// number returns that of the segment of a file.
+func (d *damaged) number(t *testing.T, file string) uint32 {
+	t.Helper()
+	number, ok := segmentSeq(filepath.Base(file))
+	if !ok {
+		t.Fatalf("%s is no segment", file)
+	}
+	return number
+}
+
+func FuzzGroup(f *testing.F) {
+	f.Add(groupOf(7, 1, 1, entry(1, 2, 3, "data"), StateRecord(1, []byte("state"))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fixChecksums(b)
 		h, ok := parseHeader(b)
@@ -285,7 +348,7 @@ func FuzzOpen(f *testing.F) {
 // stands behind the checksums.
 func fixChecksums(b []byte) {
 	for at := 0; at+groupHeader <= len(b); at += sector {
-		length := int(b[at+16]) | int(b[at+17])<<8
+		length := int(b[at+groupIdentity]) | int(b[at+groupIdentity+1])<<8
 		if length > len(b)-at-groupHeader {
 			continue
 		}
@@ -295,7 +358,7 @@ func fixChecksums(b []byte) {
 
 func fixRecords(b []byte, length int) {
 	head := b[:groupHeader]
-	putCRC(head[20:], 0, head[:20])
+	putCRC(head[groupHeader-4:], 0, head[:groupHeader-4])
 	h, ok := parseHeader(head)
 	if !ok {
 		return

@@ -153,6 +153,8 @@ type Log struct {
 	failed  error
 	closing bool
 
+	// identity is in the header of every group.
+	identity   uint64
 	partitions map[uint32]*index
 	// headBytes is at least the encoded size of the heads that start a segment.
 	headBytes int64
@@ -209,6 +211,7 @@ func Open(opts Options) (*Log, *Recovery, error) {
 	}
 	l := &Log{
 		opts:        opts,
+		identity:    found.identity,
 		partitions:  found.partitions,
 		segments:    found.segments,
 		seq:         found.seq,
@@ -219,6 +222,9 @@ func Open(opts Options) (*Log, *Recovery, error) {
 	l.work.L, l.room.L = &l.mu, &l.mu
 	for _, x := range l.partitions {
 		l.headBytes += recordSize(len(x.state))
+	}
+	if l.identity == 0 {
+		l.identity = newIdentity()
 	}
 	if n := len(l.segments); n > 0 {
 		last := l.segments[n-1]

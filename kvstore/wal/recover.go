@@ -37,9 +37,11 @@ type recovery struct {
 	// headed are the partitions whose base is what a head said, not a reset.
 	headed   map[uint32]bool
 	segments []*segment
-	// seq is that of the last group, known the number of partitions after it.
-	seq   uint64
-	known int
+	// identity is that of the log, 0 before the first group. seq is that of
+	// the last group, known the number of partitions after it.
+	identity uint64
+	seq      uint64
+	known    int
 	// end is where the next group belongs, said as the damage that it is if
 	// the log should turn out to go on elsewhere. ended says that it must
 	// not: only leftovers of a torn group may follow.
@@ -142,7 +144,7 @@ func (r *recovery) read(s *segment) (groups int, err error) {
 	var offset int64
 	for !r.ended {
 		h, ok := parseHeader(tail(image, offset))
-		if !ok || h.segment != s.seq || !r.expects(h.seq) {
+		if !ok || !r.belongs(h, s) || !r.expects(h.seq) {
 			break
 		}
 		records, ok := cutGroup(image[offset+groupHeader:], h)
@@ -152,11 +154,17 @@ func (r *recovery) read(s *segment) (groups int, err error) {
 		if err := r.take(s, h, offset, records); err != nil {
 			return groups, &CorruptError{s.name, offset, err.Error()}
 		}
-		r.seq = h.seq
+		r.identity, r.seq = h.identity, h.seq
 		groups++
 		offset = align(offset + groupHeader + h.length)
 	}
 	return groups, r.finish(s, image, offset, groups)
+}
+
+// belongs reports whether the header was written to the segment under its
+// present name, and is not left of an earlier one or in the data of clients.
+func (r *recovery) belongs(h header, s *segment) bool {
+	return h.segment == s.seq && h.identity != 0 && (r.identity == 0 || h.identity == r.identity)
 }
 
 // expects reports whether seq continues the log; the first group found may
@@ -172,11 +180,11 @@ func (r *recovery) finish(s *segment, image []byte, offset int64, groups int) er
 	if !r.ended {
 		place := &CorruptError{s.name, offset, "the group that belongs here is damaged or missing, and later ones exist"}
 		switch {
-		case ok && h.segment == s.seq && r.expects(h.seq):
+		case ok && r.belongs(h, s) && r.expects(h.seq):
 			r.torn, r.ended = true, true
 			// What stands in the torn group itself is data of clients.
 			rest = align(offset + groupHeader + h.length)
-		case ok && h.segment == s.seq && groups == 0 && r.end != nil:
+		case ok && r.belongs(h, s) && groups == 0 && r.end != nil:
 			return r.end
 		case groups == 0:
 			r.ended = true
@@ -185,7 +193,7 @@ func (r *recovery) finish(s *segment, image []byte, offset int64, groups int) er
 		r.end = place
 	}
 	for ; rest < int64(len(image)); rest += sector {
-		if h, ok := parseHeader(image[rest:]); ok && h.segment == s.seq {
+		if h, ok := parseHeader(image[rest:]); ok && r.belongs(h, s) {
 			return r.end
 		}
 	}
