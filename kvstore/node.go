@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,6 +33,8 @@ type Options struct {
 	// Registerer receives the metrics, their names beginning with "kvstore_".
 	// Default: a registry of this node's own.
 	Registerer prometheus.Registerer
+	// LogFS is the file system of the log. Default [wal.OS].
+	LogFS wal.FS
 }
 
 // ErrLogMissing is returned by [Open] when there is data but not the log
@@ -111,7 +114,7 @@ func Open(opts Options) (*Node, error) {
 		cancel()
 		return nil, err
 	}
-	if err := n.recover(opts.Dir); err != nil {
+	if err := n.recover(opts); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -122,11 +125,13 @@ func Open(opts Options) (*Node, error) {
 		n.wg.Go(func() { n.proposals.run(ctx) })
 	}
 	n.wg.Go(func() { n.reconcile(ctx) })
+	n.wg.Go(func() { n.standDown(ctx) })
 	return n, nil
 }
 
 // recover opens what the disk holds and makes the replicas from it.
-func (n *Node) recover(dir string) error {
+func (n *Node) recover(opts Options) error {
+	dir := opts.Dir
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
@@ -134,7 +139,7 @@ func (n *Node) recover(dir string) error {
 	if err != nil {
 		return err
 	}
-	log, rec, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "log"), Logger: n.log})
+	log, rec, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "log"), FS: opts.LogFS, Logger: n.log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -309,6 +314,20 @@ func (n *Node) fail(err error) {
 		close(n.failed)
 		n.cancel()
 	})
+}
+
+// standDown waits for the context to end. If the disk has failed, it then
+// ends all roles: writes that wait are of unknown outcome, and later requests
+// are refused.
+func (n *Node) standDown(ctx context.Context) {
+	<-ctx.Done()
+	if n.Failure() == nil {
+		return
+	}
+	withoutCopies := partition.View{Version: math.MaxUint64}
+	for _, r := range n.allReplicas() {
+		r.do(func(sm *partition.Replica) { sm.Configure(withoutCopies) })
+	}
 }
 
 // Close stops the node. Requests must have ended before.

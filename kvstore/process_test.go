@@ -22,6 +22,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/httpapi"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+	"github.com/skshohagmiah/clusterkit/kvstore/wal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +39,7 @@ type process struct {
 	cluster *handle
 	node    *kvstore.Node
 	router  *kvstore.Router
+	disk    *disk
 	// spoil, when set, stands before the snapshots that the node gives.
 	spoil func(http.Handler) http.Handler
 
@@ -54,7 +56,7 @@ type process struct {
 // newProcess returns a node that has not been started, with an empty disk.
 func newProcess(t *testing.T, c *control, id string) *process {
 	t.Helper()
-	p := &process{t: t, id: id, dir: t.TempDir(), cluster: &handle{control: c, id: id}}
+	p := &process{t: t, id: id, dir: t.TempDir(), cluster: &handle{control: c, id: id}, disk: &disk{FS: wal.OS}}
 	t.Cleanup(p.kill)
 	return p
 }
@@ -67,7 +69,7 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	session := p.cluster.session.Add(1)
-	p.node, err = kvstore.Open(kvstore.Options{Dir: p.dir, Cluster: p.cluster, Logger: quiet()})
+	p.node, err = kvstore.Open(kvstore.Options{Dir: p.dir, Cluster: p.cluster, Logger: quiet(), LogFS: p.disk})
 	if err != nil {
 		l.Close()
 		p.t.Fatalf("%s does not open: %v", p.id, err)
@@ -131,7 +133,7 @@ func (p *process) kill() {
 	_ = p.server.Close()
 	p.serving.Wait()
 	p.requests.Wait()
-	if err := p.node.Close(); err != nil {
+	if err := p.node.Close(); err != nil && !errors.Is(err, p.disk.broken()) {
 		p.t.Errorf("%s: close: %v", p.id, err)
 	}
 	p.node = nil

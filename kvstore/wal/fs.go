@@ -38,6 +38,9 @@ type File interface {
 	Sync() error
 }
 
+// OS is the file system of the operating system.
+var OS FS = osFS{}
+
 type osFS struct{}
 
 func (fs osFS) MkdirAll(dir string) error {

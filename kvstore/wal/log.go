@@ -101,7 +101,7 @@ type Options struct {
 	// space. It is looked at whenever a segment is prepared. Negative means
 	// no reserve. Default 256 MiB.
 	ReserveBytes int64
-	// FS is the file system. Default the operating system's.
+	// FS is the file system. Default [OS].
 	FS FS
 	// Logger receives the log's few messages. Default none.
 	Logger *slog.Logger
@@ -124,7 +124,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.ReserveBytes = max(o.ReserveBytes, 0)
 	if o.FS == nil {
-		o.FS = osFS{}
+		o.FS = OS
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
