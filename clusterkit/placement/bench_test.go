@@ -73,3 +73,28 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNext measures the choice of the next steps after a node has joined.
+func BenchmarkNext(b *testing.B) {
+	for _, size := range []struct{ nodes, partitions int }{{100, 4096}, {1000, 16384}} {
+		req := request(size.nodes, size.partitions, 1)
+		req.Current = plan(b, req)
+		req.Nodes = request(size.nodes+1, 1, 1).Nodes
+		s := placement.Situation{Present: make(map[string]bool), CopiesPerNode: 8}
+		for _, n := range req.Nodes {
+			s.Present[n.ID] = true
+		}
+		for i, wanted := range plan(b, req) {
+			p := placement.Progress{Wanted: wanted}
+			for _, id := range req.Current[i] {
+				p.Copies = append(p.Copies, placement.Copy{Node: id, Ready: true, Present: true})
+			}
+			s.Partitions = append(s.Partitions, p)
+		}
+		b.Run(fmt.Sprintf("nodes=%d/partitions=%d", size.nodes, size.partitions), func(b *testing.B) {
+			for b.Loop() {
+				placement.Next(s)
+			}
+		})
+	}
+}
