@@ -11,11 +11,12 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
-	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
@@ -25,6 +26,8 @@ const (
 	// readTimeout is how long a read waits for one node; it may be tried again
 	// with whoever the map names then.
 	readTimeout = time.Second
+	// maxForwarded bounds an answer: that to a batch, in JSON.
+	maxForwarded = 8 << 20
 )
 
 // retryable is a failure that proves that nothing was executed.
@@ -52,31 +55,39 @@ func (f *forwarder) close() { f.http.CloseIdleConnections() }
 func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return f.do(ctx, http.MethodGet, addr, key, nil)
+	body, header, err := f.do(ctx, http.MethodGet, addr, api.PathKV+url.PathEscape(string(key)), nil)
+	return Value{Data: body, Version: parseVersion(header.Get(api.HeaderVersion))}, err
 }
 
-func (f *forwarder) write(ctx context.Context, addr string, o op.Op) (partition.Position, error) {
-	method := http.MethodPut
-	if o.Kind == op.Delete {
-		method = http.MethodDelete
+func (f *forwarder) execute(ctx context.Context, addr string, b api.Batch) ([]api.Result, error) {
+	request, err := json.Marshal(b)
+	if err != nil {
+		return nil, &retryable{err}
 	}
-	v, err := f.do(ctx, method, addr, o.Key, o.Value)
-	return v.Version, err
+	body, _, err := f.do(ctx, http.MethodPost, addr, api.PathBatch, request)
+	if err != nil {
+		return nil, err
+	}
+	var answer api.BatchAnswer
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Results) != len(b.Commands) {
+		return nil, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s answered something that cannot be understood", addr)
+	}
+	return answer.Results, nil
 }
 
 // do sends one request, once. A write that may have reached the primary and
 // has no answer is of unknown outcome.
-func (f *forwarder) do(ctx context.Context, method, addr string, key, value []byte) (Value, error) {
-	// The transport repeats a write only if it has written nothing of it: PUT
-	// and DELETE without an idempotency key are not replayable to net/http.
+func (f *forwarder) do(ctx context.Context, method, addr, path string, request []byte) (body []byte, header http.Header, err error) {
+	// The transport repeats a write only if it has written nothing of it: POST
+	// without an idempotency key is not replayable to net/http.
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { sent.Store(false) },
 		WroteHeaders: func() { sent.Store(true) },
 	})
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+api.PathKV+url.PathEscape(string(key)), bytes.NewReader(value))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, bytes.NewReader(request))
 	if err != nil {
-		return Value{}, &retryable{err}
+		return nil, nil, &retryable{err}
 	}
 	req.Header.Set(api.HeaderNoForward, "1")
 	if deadline, ok := ctx.Deadline(); ok {
@@ -84,19 +95,19 @@ func (f *forwarder) do(ctx context.Context, method, addr string, key, value []by
 	}
 	resp, err := f.http.Do(req)
 	if err == nil {
-		body, readErr := io.ReadAll(io.LimitReader(resp.Body, api.MaxValueBytes+1))
-		err = errors.Join(readErr, resp.Body.Close())
+		body, err = io.ReadAll(io.LimitReader(resp.Body, maxForwarded))
+		err = errors.Join(err, resp.Body.Close())
 		if err == nil && resp.StatusCode < 300 {
-			return Value{Data: body, Version: parseVersion(resp)}, nil
+			return body, resp.Header, nil
 		}
 		if err == nil {
-			return Value{}, answered(method, resp, body)
+			return nil, nil, answered(method, resp, body)
 		}
 	}
 	if method == http.MethodGet || !sent.Load() {
-		return Value{}, &retryable{err}
+		return nil, nil, &retryable{err}
 	}
-	return Value{}, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)
+	return nil, nil, api.Errorf(api.CodeOutcomeUnknown, "the primary at %s did not answer; the write may or may not have been executed", addr)
 }
 
 // answered returns the error of an answer that is no success.
@@ -117,12 +128,15 @@ func answered(method string, resp *http.Response, body []byte) error {
 }
 
 // FormatVersion writes a version as [api.HeaderVersion] has it.
-func FormatVersion(v partition.Position) string { return fmt.Sprintf("%d.%d", v.Epoch, v.LSN) }
+func FormatVersion(v partition.Position) string { return command.Position(v).String() }
 
-// parseVersion reads the version of an answer, zero when there is none.
-func parseVersion(resp *http.Response) (v partition.Position) {
-	if _, err := fmt.Sscanf(resp.Header.Get(api.HeaderVersion), "%d.%d", &v.Epoch, &v.LSN); err != nil {
+// parseVersion reads a version, zero when there is none.
+func parseVersion(version string) partition.Position {
+	epoch, lsn, _ := strings.Cut(version, ".")
+	e, errEpoch := strconv.ParseUint(epoch, 10, 64)
+	l, errLSN := strconv.ParseUint(lsn, 10, 64)
+	if errEpoch != nil || errLSN != nil {
 		return partition.Position{}
 	}
-	return v
+	return partition.Position{Epoch: e, LSN: l}
 }

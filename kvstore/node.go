@@ -68,6 +68,7 @@ type Node struct {
 	changed  changes
 	underway underway
 	diskFull atomic.Bool
+	clock    *expiryClock
 	// session is the incarnation of the first session of this process that a
 	// map has shown; only reconcile uses it.
 	session uint64
@@ -100,6 +101,7 @@ func Open(opts Options) (*Node, error) {
 		replicas: map[uint32]*replica{},
 		released: map[uint32]uint64{},
 		failed:   make(chan struct{}),
+		clock:    newExpiryClock(),
 		ctx:      ctx,
 		cancel:   cancel,
 	}

@@ -3,6 +3,7 @@ package kvstore
 import (
 	"sync"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
@@ -15,13 +16,16 @@ type overlay struct {
 	keys map[string]overlaid
 	// order are the writes in the order of their commits, for prune.
 	order []overlaidKey
+	// prunes counts how often anything was forgotten.
+	prunes uint64
 }
 
 type overlaid struct {
-	value   []byte
-	deleted bool
-	at      partition.Position
+	op op.Op
+	at partition.Position
 }
+
+func (v overlaid) item() command.Item { return itemOf(v.op, v.at) }
 
 type overlaidKey struct {
 	lsn uint64
@@ -40,22 +44,34 @@ func (o *overlay) add(at partition.Position, ops []op.Op) {
 	}
 	for _, w := range ops {
 		key := string(w.Key)
-		o.keys[key] = overlaid{value: w.Value, deleted: w.Kind == op.Delete, at: at}
+		o.keys[key] = overlaid{w, at}
 		o.order = append(o.order, overlaidKey{at.LSN, key})
 	}
 }
 
-func (o *overlay) get(key []byte) (overlaid, bool) {
+// item returns the state of a key, and false if the overlay does not know it.
+func (o *overlay) item(key []byte) (command.Item, bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	v, ok := o.keys[string(key)]
-	return v, ok
+	if !ok {
+		return command.Item{}, false
+	}
+	return v.item(), true
+}
+
+// pruned changes whenever the overlay has forgotten something.
+func (o *overlay) pruned() uint64 {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.prunes
 }
 
 // prune forgets what the storage holds: everything through lsn.
 func (o *overlay) prune(lsn uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.prunes++
 	n := 0
 	for ; n < len(o.order) && o.order[n].lsn <= lsn; n++ {
 		if k := o.order[n]; o.keys[k.key].at.LSN == k.lsn {
@@ -71,5 +87,6 @@ func (o *overlay) prune(lsn uint64) {
 func (o *overlay) clear() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.prunes++
 	o.keys, o.order = nil, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
@@ -55,8 +56,9 @@ func TestOverlayHoldsWhatTheStorageLacks(t *testing.T) {
 				}
 				for _, key := range []string{"a", "b", "c", "d"} {
 					want, there := newest[key]
-					got, ok := o.get([]byte(key))
-					if ok != there || ok && (got.at != want.at || got.deleted != (want.op.Kind == op.Delete) || string(got.value) != string(want.op.Value)) {
+					got, ok := o.item([]byte(key))
+					set := want.op.Kind == op.Set
+					if ok != there || ok && (got.Found != set || string(got.Data) != string(want.op.Value) || set && got.Version != command.Position(want.at)) {
 						t.Fatalf("get(%s) = %+v, %v, want %+v, %v", key, got, ok, want, there)
 					}
 				}

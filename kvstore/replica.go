@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
-	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
 
 // errNotServing says that this replica cannot take the request now. Nothing
@@ -33,10 +33,11 @@ type replica struct {
 	// serving is the epoch in which this replica serves, 0 when it does not.
 	serving atomic.Uint64
 
-	mu     sync.Mutex
-	sm     *partition.Replica
-	writes []writeWaiter // by rising LSN
-	reads  map[uint64]chan bool
+	mu      sync.Mutex
+	sm      *partition.Replica
+	pending pending
+	writes  []writeWaiter // by rising LSN
+	reads   map[uint64]chan bool
 	// released: the partition is no longer assigned, or is again, to another
 	// replica value.
 	released bool
@@ -101,16 +102,21 @@ func (r *replica) carryOut(out partition.Output) {
 func (r *replica) commit(entries []partition.Entry) {
 	batch := make([]appliedEntry, 0, len(entries))
 	for _, e := range entries {
-		ops, err := op.Decode(e.Data)
+		decoded, err := op.Decode(e.Data)
 		if err != nil {
 			r.node.fail(err)
 			return
 		}
-		r.overlay.add(e.Position(), ops)
-		batch = append(batch, appliedEntry{e.Position(), ops, len(e.Data) + recordOverhead})
+		if decoded.Clock != 0 {
+			r.node.clock.observe(decoded.Clock)
+		}
+		r.overlay.add(e.Position(), decoded.Ops)
+		batch = append(batch, appliedEntry{e.Position(), decoded.Ops, len(e.Data) + recordOverhead})
 	}
 	r.node.applier.enqueue(r, batch)
-	r.answerWrites(entries[len(entries)-1].LSN, nil)
+	through := entries[len(entries)-1].LSN
+	r.pending.committed(through)
+	r.answerWrites(through, nil)
 }
 
 func (r *replica) answerWrites(through uint64, err error) {
@@ -131,32 +137,12 @@ func (r *replica) roleChanged() {
 		r.serving.Store(epoch)
 	}
 	if role == partition.Follower {
+		r.pending = pending{}
 		r.answerWrites(^uint64(0), api.Errorf(api.CodeOutcomeUnknown,
 			"the primary of partition-%d changed while the write was being replicated; it may or may not have been executed", r.id))
 	}
 	r.node.log.Debug("role", "partition", r.id, "role", role.String(), "epoch", epoch)
 	r.node.changed.announce()
-}
-
-// write appends data to the log and waits until it is committed. The error
-// is errNotServing when nothing was appended, else one of package api.
-func (r *replica) write(ctx context.Context, data []byte) (partition.Position, error) {
-	r.mu.Lock()
-	pos, err := r.sm.Propose(data)
-	if err != nil {
-		r.mu.Unlock()
-		return pos, errNotServing
-	}
-	done := make(chan error, 1)
-	r.writes = append(r.writes, writeWaiter{pos.LSN, done})
-	r.carryOut(r.sm.Drain())
-	r.mu.Unlock()
-	select {
-	case err := <-done:
-		return pos, err
-	case <-ctx.Done():
-		return pos, api.Errorf(api.CodeOutcomeUnknown, "the write was not acknowledged by every in-sync replica in time; it may yet be executed")
-	}
 }
 
 // read returns the committed value of a key, linearizably: the value is taken
@@ -166,16 +152,31 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 	if epoch == 0 {
 		return Value{}, errNotServing
 	}
-	value, err := r.committed(key)
-	if err != nil && !errors.Is(err, api.ErrNotFound) {
+	item, err := r.committed(command.AppendUserKey(make([]byte, 0, 64), key))
+	if err != nil {
 		return Value{}, err
+	}
+	if item.Expires != 0 && item.Expires <= r.node.clock.now() {
+		return Value{}, r.expire(ctx, key)
 	}
 	if !r.leased(epoch) {
 		if err := r.confirm(ctx); err != nil {
 			return Value{}, err
 		}
 	}
-	return value, err
+	if !item.Found {
+		return Value{}, api.ErrNotFound
+	}
+	return Value{Data: item.Data, Version: partition.Position(item.Version)}, nil
+}
+
+// expire answers a read that has found an expired value: it is absent as soon
+// as its deletion is committed.
+func (r *replica) expire(ctx context.Context, key []byte) error {
+	if _, err := r.execute(ctx, api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: key}}}); err != nil {
+		return err
+	}
+	return api.ErrNotFound
 }
 
 // leased reports whether the lease of this node's session still covers the
@@ -217,21 +218,11 @@ func (r *replica) confirm(ctx context.Context) error {
 }
 
 // committed returns what is committed here, linearizable or not.
-func (r *replica) committed(key []byte) (Value, error) {
-	if v, ok := r.overlay.get(key); ok {
-		if v.deleted {
-			return Value{}, api.ErrNotFound
-		}
-		return Value{v.value, v.at}, nil
+func (r *replica) committed(key []byte) (command.Item, error) {
+	if item, ok := r.overlay.item(key); ok {
+		return item, nil
 	}
-	v, err := r.node.storage.Get(r.id, key)
-	if errors.Is(err, storage.ErrNotFound) {
-		return Value{}, api.ErrNotFound
-	}
-	if err != nil {
-		return Value{}, api.Errorf(api.CodeUnavailable, "partition-%d: %v", r.id, err)
-	}
-	return Value{v.Data, partition.Position{Epoch: v.Epoch, LSN: v.LSN}}, nil
+	return r.stored(key)
 }
 
 // next returns the next message to a peer, with entries read from the log

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
-	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
@@ -64,32 +65,34 @@ func (rt *Router) Get(ctx context.Context, req Request) (v Value, err error) {
 }
 
 // Set gives a key a value.
-func (rt *Router) Set(ctx context.Context, req Request, value []byte) (version partition.Position, err error) {
-	if len(value) > api.MaxValueBytes {
-		return version, api.Errorf(api.CodeTooLarge, "value: %d bytes, at most %d are allowed", len(value), api.MaxValueBytes)
+func (rt *Router) Set(ctx context.Context, req Request, value []byte) (partition.Position, error) {
+	results, err := rt.Execute(ctx, req, api.Batch{Commands: []api.Command{{Op: api.OpSet, Key: req.Key, Value: value}}})
+	if err != nil {
+		return partition.Position{}, err
 	}
-	return rt.write(ctx, req, op.Op{Kind: op.Set, Key: req.Key, Value: value})
+	return parseVersion(results[0].Version), nil
 }
 
 // Delete removes a key; that it is absent is no error.
 func (rt *Router) Delete(ctx context.Context, req Request) error {
-	_, err := rt.write(ctx, req, op.Op{Kind: op.Delete, Key: req.Key})
+	_, err := rt.Execute(ctx, req, api.Batch{Commands: []api.Command{{Op: api.OpDelete, Key: req.Key}}})
 	return err
 }
 
-func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version partition.Position, err error) {
-	defer func(start time.Time) { rt.node.metrics.observe(o.Kind.String(), start, err) }(time.Now())
+// Execute executes a batch whose keys are all of one partition, as a whole or
+// not at all. The key of the request does not matter.
+func (rt *Router) Execute(ctx context.Context, req Request, b api.Batch) (results []api.Result, err error) {
+	defer func(start time.Time) { rt.node.metrics.observe(operation(b), start, err) }(time.Now())
+	if err := command.Check(b); err != nil {
+		return nil, err
+	}
+	req.Key = b.Commands[0].Key
+	if err := rt.samePartition(b.Commands); err != nil {
+		return nil, err
+	}
 	err = rt.route(ctx, req, route{
 		here: func(r *replica) error {
-			if r.node.diskFull.Load() {
-				return api.Errorf(api.CodeUnavailable, "the primary's disk is at its reserve; free some space")
-			}
-			if r.node.applier.overloaded() {
-				return errNotServing
-			}
-			commit, cancel := context.WithTimeout(ctx, commitPatience)
-			defer cancel()
-			version, err = r.write(commit, op.Append(nil, o))
+			results, err = rt.executeHere(ctx, r, b)
 			return err
 		},
 		there: func(p *clusterkit.Partition, addr string) error {
@@ -98,11 +101,67 @@ func (rt *Router) write(ctx context.Context, req Request, o op.Op) (version part
 			if rt.node.cluster.Map().Partitions[p.Index].Epoch != p.Epoch {
 				return &retryable{errNotServing} // deposed before the request could be known
 			}
-			version, err = rt.forward.write(ctx, addr, o)
+			results, err = rt.forward.execute(ctx, addr, b)
 			return err
 		},
 	})
-	return version, err
+	return results, err
+}
+
+func (rt *Router) executeHere(ctx context.Context, r *replica, b api.Batch) ([]api.Result, error) {
+	if writes(b) {
+		if r.node.diskFull.Load() {
+			return nil, api.Errorf(api.CodeUnavailable, "the primary's disk is at its reserve; free some space")
+		}
+		if r.node.applier.overloaded() {
+			return nil, errNotServing
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitPatience)
+	defer cancel()
+	return r.execute(ctx, b)
+}
+
+// samePartition makes sure that one primary can execute the commands.
+func (rt *Router) samePartition(commands []api.Command) error {
+	first := -1
+	for i := range commands {
+		part, err := rt.partition(commands[i].Key)
+		if err != nil {
+			return err
+		}
+		if first < 0 {
+			first = part
+		} else if part != first {
+			return api.Errorf(api.CodeBadRequest, "commands: the keys %q and %q are of different partitions; give all keys of a batch the same {tag}", commands[0].Key, commands[i].Key)
+		}
+	}
+	return nil
+}
+
+func (rt *Router) partition(key []byte) (int, error) {
+	part, err := rt.node.cluster.PartitionIndex(key)
+	if err != nil {
+		return 0, api.Errorf(api.CodeUnavailable, "this node has no cluster map yet: it has not joined, or too few nodes are up to agree on one")
+	}
+	return part, nil
+}
+
+func writes(b api.Batch) bool {
+	return slices.ContainsFunc(b.Commands, func(c api.Command) bool { return c.Op != api.OpGet })
+}
+
+// operation names the batch in the metrics.
+func operation(b api.Batch) string {
+	if len(b.Commands) != 1 {
+		return "batch"
+	}
+	switch o := b.Commands[0].Op; o {
+	case api.OpGet, api.OpSet, api.OpDelete, api.OpIncrement, api.OpAppend, api.OpExpire:
+		return string(o)
+	default:
+		return "unknown"
+	}
 }
 
 // route is what can be done with a request: on the primary, or by sending it
@@ -118,9 +177,9 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	if err := checkKey(req.Key); err != nil {
 		return err
 	}
-	part, err := rt.node.cluster.PartitionIndex(req.Key)
+	part, err := rt.partition(req.Key)
 	if err != nil {
-		return api.Errorf(api.CodeUnavailable, "this node has no cluster map yet: it has not joined, or too few nodes are up to agree on one")
+		return err
 	}
 	patience := time.NewTimer(routePatience)
 	defer patience.Stop()

@@ -34,7 +34,7 @@ func newPrimary(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.
 	t.Helper()
 	p := &primary{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, api.PathKV) {
+		if !strings.HasPrefix(r.URL.Path, api.PathKV) && r.URL.Path != api.PathBatch {
 			http.NotFound(w, r) // replication, of which there is nothing here
 			return
 		}
@@ -48,6 +48,11 @@ func newPrimary(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.
 	}))
 	t.Cleanup(p.Close)
 	return p
+}
+
+// accept answers a batch of one command as executed.
+func accept(w http.ResponseWriter, version string) {
+	_ = json.NewEncoder(w).Encode(api.BatchAnswer{Results: []api.Result{{Version: version}}})
 }
 
 // refuse answers with an error of the API.
@@ -78,19 +83,27 @@ func key(k string) kvstore.Request { return kvstore.Request{Key: []byte(k)} }
 func TestForwardedRequest(t *testing.T) {
 	const name = "a/../b?c#%2F\x00"
 	p := newPrimary(t, func(_ int, w http.ResponseWriter, r *http.Request, body string) bool {
-		if want := api.PathKV + "a%2F..%2Fb%3Fc%23%252F%00"; r.URL.EscapedPath() != want {
-			t.Errorf("asked for %s, want %s", r.URL.EscapedPath(), want)
-		}
 		if r.Header.Get(api.HeaderNoForward) == "" {
 			t.Error("a forwarded request may be forwarded again")
 		}
-		w.Header().Set(api.HeaderVersion, "4.17")
-		switch {
-		case r.Method == http.MethodGet:
+		if r.Method == http.MethodGet {
+			if want := api.PathKV + "a%2F..%2Fb%3Fc%23%252F%00"; r.URL.EscapedPath() != want {
+				t.Errorf("asked for %s, want %s", r.URL.EscapedPath(), want)
+			}
+			w.Header().Set(api.HeaderVersion, "4.17")
 			_, _ = io.WriteString(w, "stored")
-		case r.Method == http.MethodPut && body != "value" || r.Method == http.MethodDelete && body != "":
-			t.Errorf("%s with the body %q", r.Method, body)
+			return true
 		}
+		var b api.Batch
+		if err := json.Unmarshal([]byte(body), &b); err != nil || len(b.Commands) != 1 {
+			t.Errorf("%s with the body %q: %v", r.Method, body, err)
+			return false
+		}
+		c := b.Commands[0]
+		if set := c.Op == api.OpSet && string(c.Value) == "value"; string(c.Key) != name || !set && c.Op != api.OpDelete {
+			t.Errorf("the command is %+v", c)
+		}
+		accept(w, "4.17")
 		return true
 	})
 	router, _ := routerTo(t, p.Listener.Addr().String())
@@ -124,9 +137,10 @@ func TestWriteThatLosesItsAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cut atomic.Int32
-			p := newPrimary(t, func(_ int, _ http.ResponseWriter, r *http.Request, _ string) bool {
-				if strings.HasSuffix(r.URL.Path, "warm") {
-					return true // the connection is used a second time
+			p := newPrimary(t, func(_ int, w http.ResponseWriter, _ *http.Request, body string) bool {
+				if strings.Contains(body, `"d2FybQ=="`) {
+					accept(w, "1.1") // the connection is used a second time
+					return true
 				}
 				cut.Add(1)
 				return false
@@ -208,6 +222,8 @@ func TestRefusalsAreTriedAgain(t *testing.T) {
 			p := newPrimary(t, func(n int, w http.ResponseWriter, _ *http.Request, _ string) bool {
 				if n < 3 {
 					refuse(w, code)
+				} else {
+					accept(w, "1.1")
 				}
 				return true
 			})
@@ -279,7 +295,10 @@ func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 			t.Fatal("the router does not look at the map")
 		}
 	}
-	p := newPrimary(t, func(int, http.ResponseWriter, *http.Request, string) bool { return true })
+	p := newPrimary(t, func(_ int, w http.ResponseWriter, _ *http.Request, _ string) bool {
+		accept(w, "1.1")
+		return true
+	})
 	a.cluster.open("b", p.Listener.Addr().String(), 2)
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -327,10 +346,13 @@ func TestRequestsThatCannotBeServed(t *testing.T) {
 // A forwarded value of any size that is allowed arrives whole.
 func TestLargestValueIsForwarded(t *testing.T) {
 	p := newPrimary(t, func(_ int, w http.ResponseWriter, r *http.Request, body string) bool {
-		if r.Method == http.MethodPut && len(body) != api.MaxValueBytes {
-			t.Errorf("%d bytes arrived", len(body))
-		}
-		if r.Method == http.MethodGet {
+		if r.Method == http.MethodPost {
+			var b api.Batch
+			if err := json.Unmarshal([]byte(body), &b); err != nil || len(b.Commands[0].Value) != api.MaxValueBytes {
+				t.Errorf("%d bytes arrived", len(body))
+			}
+			accept(w, "1.1")
+		} else {
 			w.Header().Set("Content-Length", strconv.Itoa(api.MaxValueBytes))
 			_, _ = w.Write(make([]byte, api.MaxValueBytes))
 		}

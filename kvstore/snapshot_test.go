@@ -10,6 +10,7 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
@@ -28,7 +29,7 @@ func fill(t *testing.T, p *process) {
 	}
 	batch := storage.Batch{Through: storage.Position{Epoch: 1, LSN: stored}}
 	for i := range uint64(stored) {
-		set := op.Op{Kind: op.Set, Key: fmt.Append(nil, "old ", i), Value: fmt.Append(nil, i)}
+		set := op.Op{Kind: op.Set, Key: command.UserKey(fmt.Append(nil, "old ", i)), Value: fmt.Append(nil, i)}
 		batch.Writes = append(batch.Writes, storage.Write{Op: set, Epoch: 1, LSN: i + 1})
 	}
 	if err := store.Apply([]storage.Batch{batch}); err != nil {

@@ -8,6 +8,8 @@ const (
 	// PathKV is followed by the percent-encoded key. Any byte sequence of
 	// 1 to [MaxKeyBytes] bytes is a key; an encoded slash is part of it.
 	PathKV = "/v1/kv/"
+	// PathBatch takes a [Batch] by POST.
+	PathBatch = "/v1/batch"
 )
 
 // Headers of the HTTP API.
@@ -29,4 +31,16 @@ const (
 const (
 	MaxKeyBytes   = 4 << 10
 	MaxValueBytes = 1<<20 - 1
+	// MaxBatchCommands and MaxBatchBytes bound a batch, the keys and values in
+	// it counting for the latter.
+	MaxBatchCommands = 1024
+	MaxBatchBytes    = 1<<20 + MaxKeyBytes
+	// MaxTTL is in milliseconds: a hundred years.
+	MaxTTL = 100 * 365 * 24 * 3600 * 1000
+	// MaxClientBytes bounds [RequestID.Client].
+	MaxClientBytes = 64
 )
+
+// RememberedFor is how long the answer to a request with an ID is remembered,
+// in milliseconds.
+const RememberedFor = 10 * 60 * 1000

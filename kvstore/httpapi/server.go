@@ -37,9 +37,10 @@ type Store interface {
 	Get(ctx context.Context, req kvstore.Request) (kvstore.Value, error)
 	Set(ctx context.Context, req kvstore.Request, value []byte) (partition.Position, error)
 	Delete(ctx context.Context, req kvstore.Request) error
+	Execute(ctx context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error)
 }
 
-// Register adds the routes under [api.PathKV]. The router must have
+// Register adds the routes of package api. The router must have
 // UseEncodedPath and SkipClean set, since any bytes are a key.
 func Register(r *mux.Router, store Store) {
 	s := server{store}
@@ -48,10 +49,19 @@ func Register(r *mux.Router, store Store) {
 	kv.Methods(http.MethodGet, http.MethodHead).HandlerFunc(s.get)
 	kv.Methods(http.MethodPut).HandlerFunc(s.put)
 	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
-	kv.NewRoute().HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", "GET, HEAD, PUT, DELETE")
-		writeError(w, http.StatusMethodNotAllowed, api.Errorf(api.CodeBadRequest, "method %s is not allowed here; use GET, PUT or DELETE", r.Method))
-	})
+	kv.NewRoute().HandlerFunc(notAllowed("GET, HEAD, PUT, DELETE"))
+	batch := r.Path(api.PathBatch).Subrouter()
+	batch.Use(limitTime, heedClient)
+	batch.Methods(http.MethodPost).HandlerFunc(s.batch)
+	batch.NewRoute().HandlerFunc(notAllowed("POST"))
+}
+
+// notAllowed answers a method that the path does not have.
+func notAllowed(allowed string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		writeError(w, http.StatusMethodNotAllowed, api.Errorf(api.CodeBadRequest, "method %s is not allowed here; use %s", r.Method, allowed))
+	}
 }
 
 type server struct{ store Store }

@@ -54,6 +54,11 @@ func (f *fakeStore) Delete(_ context.Context, req kvstore.Request) error {
 	return f.err
 }
 
+func (f *fakeStore) Execute(_ context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error) {
+	f.asked <- asked{"execute", req, fmt.Append(nil, b)}
+	return []api.Result{{Found: true, Value: f.value}}, f.err
+}
+
 // start serves a store that answers with the error.
 func start(t *testing.T, err error) (base string, store *fakeStore) {
 	t.Helper()
@@ -373,5 +378,35 @@ func TestBodyThatEndsEarly(t *testing.T) {
 			}
 			wantNotAsked(t, store)
 		})
+	}
+}
+
+func TestBatch(t *testing.T) {
+	base, store := start(t, nil)
+	got := do(t, http.MethodPost, base+api.PathBatch, strings.NewReader(`{"commands":[{"op":"get","key":"YQ=="}]}`), api.HeaderNoForward, "1")
+	if got.StatusCode != http.StatusOK || strings.TrimSpace(string(got.body)) != `{"results":[{"found":true,"value":"dmFsdWU="}]}` {
+		t.Errorf("%s: %s", got.Status, got.body)
+	}
+	if a := <-store.asked; !a.req.NoForward || string(a.value) != fmt.Sprint(api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: []byte("a")}}}) {
+		t.Errorf("asked for %s", a.value)
+	}
+	for name, tt := range map[string]struct {
+		body   string
+		status int
+	}{
+		"no JSON":        {"x", http.StatusBadRequest},
+		"unknown field":  {`{"command":[]}`, http.StatusBadRequest},
+		"two values":     {`{"commands":[]} {}`, http.StatusBadRequest},
+		"too large":      {`{"commands":[{"op":"set","key":"YQ==","value":"` + strings.Repeat("A", 3<<20) + `"}]}`, http.StatusRequestEntityTooLarge},
+		"key is no text": {`{"commands":[{"op":"get","key":"%"}]}`, http.StatusBadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := do(t, http.MethodPost, base+api.PathBatch, strings.NewReader(tt.body)); got.StatusCode != tt.status {
+				t.Errorf("%s: %s", got.Status, got.body)
+			}
+		})
+	}
+	if got := do(t, http.MethodGet, base+api.PathBatch, nil); got.StatusCode != http.StatusMethodNotAllowed || got.Header.Get("Allow") != "POST" {
+		t.Errorf("%s, Allow: %s", got.Status, got.Header.Get("Allow"))
 	}
 }

@@ -199,7 +199,7 @@ func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	}
 	switch w.Op.Kind {
 	case op.Set:
-		main, rest := encodeValue(g.partition, w.Op.Key, Value{w.Op.Value, w.Epoch, w.LSN})
+		main, rest := encodeValue(g.partition, w.Op.Key, Value{w.Op.Value, w.Epoch, w.LSN, w.Op.Expires})
 		sum.add(stored(main).hash(p.scratch[:0], w.Op.Key))
 		err = p.txn.Set(key, main)
 		switch {

@@ -10,14 +10,14 @@ import (
 // A chunk carries items of a snapshot between replicas:
 //
 //	version (1) | number of items (4) | item ... | CRC32C (4)
-//	item = key length (2) | value length (4) | epoch (8) | LSN (8) | key | value
+//	item = key length (2) | value length (4) | epoch (8) | LSN (8) | expiry (8) | key | value
 //
 // in little-endian order. The CRC covers all before it.
 const (
-	chunkVersion = 1
+	chunkVersion = 2
 	chunkHeader  = 1 + 4
 	chunkTrailer = 4
-	itemHeader   = 2 + 4 + 8 + 8
+	itemHeader   = 2 + 4 + 8 + 8 + 8
 )
 
 // ErrChunk is returned by [DecodeChunk] for bytes that are not an intact
@@ -36,6 +36,7 @@ func AppendChunk(dst []byte, items []Item) []byte {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(item.Data)))
 		dst = binary.LittleEndian.AppendUint64(dst, item.Epoch)
 		dst = binary.LittleEndian.AppendUint64(dst, item.LSN)
+		dst = binary.LittleEndian.AppendUint64(dst, item.Expires)
 		dst = append(dst, item.Key...)
 		dst = append(dst, item.Data...)
 	}
@@ -84,9 +85,10 @@ func cutItem(b []byte) (item Item, rest []byte, ok bool) {
 	return Item{
 		Key: b[itemHeader:keyEnd:keyEnd],
 		Value: Value{
-			Data:  b[keyEnd:end:end],
-			Epoch: binary.LittleEndian.Uint64(b[6:]),
-			LSN:   binary.LittleEndian.Uint64(b[14:]),
+			Data:    b[keyEnd:end:end],
+			Epoch:   binary.LittleEndian.Uint64(b[6:]),
+			LSN:     binary.LittleEndian.Uint64(b[14:]),
+			Expires: binary.LittleEndian.Uint64(b[22:]),
 		},
 	}, b[end:], true
 }

@@ -10,8 +10,8 @@ import (
 
 func sampleChunk() []byte {
 	return AppendChunk(nil, []Item{
-		{[]byte("a"), Value{[]byte("one"), 1, 2}},
-		{[]byte("b"), Value{nil, 3, 1<<64 - 1}},
+		{[]byte("a"), Value{Data: []byte("one"), Epoch: 1, LSN: 2, Expires: 3}},
+		{[]byte("b"), Value{Epoch: 3, LSN: 1<<64 - 1}},
 	})
 }
 

@@ -68,7 +68,7 @@ func TestValueUnderAnotherKeyIsDetected(t *testing.T) {
 	c, _ := s.Checkpoint(1)
 	g := generation{1, c.Generation}
 	err := s.db.Update(func(txn *badger.Txn) error {
-		main, _ := encodeValue(1, []byte("key"), Value{[]byte("value"), 1, 1})
+		main, _ := encodeValue(1, []byte("key"), Value{Data: []byte("value"), Epoch: 1, LSN: 1})
 		return txn.Set(g.key([]byte("other")), main)
 	})
 	if err != nil {

@@ -140,7 +140,7 @@ func TestLoadRefusesDisorder(t *testing.T) {
 			}
 			defer l.Abort()
 			for i, key := range keys {
-				err = l.Add([]Item{{[]byte(key), Value{[]byte("v"), 1, 1}}})
+				err = l.Add([]Item{{[]byte(key), Value{Data: []byte("v"), Epoch: 1, LSN: 1}}})
 				if (err != nil) != (i == len(keys)-1) {
 					t.Fatalf("Add(%q) = %v", key, err)
 				}

@@ -92,7 +92,8 @@ func TestStoreAgainstModel(t *testing.T) {
 						delete(p.values, string(w.Op.Key))
 						if rapid.IntRange(0, 2).Draw(t, "set") > 0 {
 							w.Op.Kind, w.Op.Value = op.Set, []byte(rapid.StringN(0, 20, 40).Draw(t, "value"))
-							p.values[string(w.Op.Key)] = Value{w.Op.Value, 1, w.LSN}
+							w.Op.Expires = rapid.Uint64().Draw(t, "expires")
+							p.values[string(w.Op.Key)] = Value{Data: w.Op.Value, Epoch: 1, LSN: w.LSN, Expires: w.Op.Expires}
 						}
 						if rapid.Bool().Draw(t, "ends the entry") {
 							p.position = Position{1, w.LSN}
@@ -116,7 +117,7 @@ func TestStoreAgainstModel(t *testing.T) {
 				values := map[string]Value{}
 				for _, k := range slices.Sorted(maps.Keys(get(id).values)) {
 					if rapid.Bool().Draw(t, "keep") {
-						values[k] = Value{[]byte("loaded"), 5, 5}
+						values[k] = Value{Data: []byte("loaded"), Epoch: 5, LSN: 5}
 						if err := l.Add([]Item{{[]byte(k), values[k]}}); err != nil {
 							t.Fatal(err)
 						}

@@ -57,7 +57,7 @@ var (
 )
 
 const (
-	defaultMemTableBytes    = 8 << 20
+	defaultMemTableBytes    = 16 << 20
 	minMemTableBytes        = 8 << 20
 	defaultReserveBytes     = 128 << 20
 	defaultCollectPerSecond = 20_000
@@ -75,8 +75,9 @@ type Options struct {
 	// most three; each allocates about a third more. Beside them Badger holds
 	// the buffers of a few tables being built, about as large; nothing is
 	// cached but by the operating system. An entry may take 13.5 % of
-	// MemTableBytes, keys, values and about 60 bytes for each operation: with
-	// the least and default, 8 MiB, that is one value just below 1 MiB.
+	// MemTableBytes, keys twice, values and about 60 bytes for each operation:
+	// with the default, 16 MiB, that is the largest batch of commands; with the
+	// least, 8 MiB, one value just below 1 MiB.
 	MemTableBytes int64
 	// ReserveBytes is the free space of the file system below which writes
 	// are refused: Badger writes through mapped files, where a full disk

@@ -13,27 +13,31 @@ import (
 type Value struct {
 	Data       []byte
 	Epoch, LSN uint64
+	// Expires is when the value reads as absent, on the partition's clock; 0 is
+	// never. The store keeps it, and judges nothing by it.
+	Expires uint64
 }
 
 // A value in Badger is
 //
-//	format (1) | epoch (8) | LSN (8) | CRC32C (4) | data
+//	format (1) | epoch (8) | LSN (8) | expiry (8) | CRC32C (4) | data
 //
-// The CRC covers the partition, the key, the epoch, the LSN and all data. Of
+// The CRC covers the partition, the key, the numbers and all data. Of
 // a long one, the data from splitAt on stand under another key, so that no
 // value ever reaches Badger's value log.
 const (
 	formatWhole = 1
 	formatSplit = 2
-	valueHeader = 1 + 8 + 8 + 4
+	valueHeader = 1 + 8 + 8 + 8 + 4
 	splitAt     = inlineLimit / 2
 )
 
 func valueCRC(partition uint32, key []byte, v Value) uint32 {
-	var b [20]byte
+	var b [28]byte
 	binary.LittleEndian.PutUint32(b[:], partition)
 	binary.LittleEndian.PutUint64(b[4:], v.Epoch)
 	binary.LittleEndian.PutUint64(b[12:], v.LSN)
+	binary.LittleEndian.PutUint64(b[20:], v.Expires)
 	crc := crc32.Checksum(b[:], castagnoli)
 	crc = crc32.Update(crc, castagnoli, key)
 	return crc32.Update(crc, castagnoli, v.Data)
@@ -49,6 +53,7 @@ func encodeValue(partition uint32, key []byte, v Value) (main, rest []byte) {
 	main = append(main, format)
 	main = binary.LittleEndian.AppendUint64(main, v.Epoch)
 	main = binary.LittleEndian.AppendUint64(main, v.LSN)
+	main = binary.LittleEndian.AppendUint64(main, v.Expires)
 	main = binary.LittleEndian.AppendUint32(main, valueCRC(partition, key, v))
 	return append(main, head...), rest
 }
@@ -83,16 +88,17 @@ func readItem(txn *badger.Txn, item *badger.Item, g generation) (stored, Value, 
 		return nil, Value{}, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
 	}
 	v := Value{
-		Data:  b[valueHeader:len(b):len(b)],
-		Epoch: binary.LittleEndian.Uint64(b[1:]),
-		LSN:   binary.LittleEndian.Uint64(b[9:]),
+		Data:    b[valueHeader:len(b):len(b)],
+		Epoch:   binary.LittleEndian.Uint64(b[1:]),
+		LSN:     binary.LittleEndian.Uint64(b[9:]),
+		Expires: binary.LittleEndian.Uint64(b[17:]),
 	}
 	if b.split() {
 		if v.Data, err = appendRest(txn, g, key, v.Data); err != nil {
 			return nil, Value{}, err
 		}
 	}
-	if valueCRC(g.partition, key, v) != binary.LittleEndian.Uint32(b[17:]) {
+	if valueCRC(g.partition, key, v) != binary.LittleEndian.Uint32(b[25:]) {
 		return nil, Value{}, fmt.Errorf("%w: the checksum of key %q of partition %d does not match", ErrCorrupt, key, g.partition)
 	}
 	return b, v, nil

@@ -1,0 +1,118 @@
+package kvstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+// execute executes one command on a node.
+func (p *process) execute(c api.Command) (api.Result, error) {
+	results, err := p.router.Execute(within(p.t), kvstore.Request{}, api.Batch{Commands: []api.Command{c}})
+	if err != nil {
+		return api.Result{}, err
+	}
+	return results[0], nil
+}
+
+// TestIncrementsAndSwapsFromEverywhere has all nodes change one counter at
+// once: by increments, and by compare-and-set.
+func TestIncrementsAndSwapsFromEverywhere(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	const each = 40
+	key := []byte("counter")
+	var wg sync.WaitGroup
+	for _, p := range nodes {
+		wg.Go(func() {
+			for range each {
+				if _, err := p.execute(api.Command{Op: api.OpIncrement, Key: key, Delta: 1}); err != nil {
+					t.Errorf("increment: %v", err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for done := 0; done < each && !t.Failed(); {
+				seen, err := p.execute(api.Command{Op: api.OpGet, Key: key})
+				if err != nil {
+					t.Errorf("get: %v", err)
+					return
+				}
+				swap := api.Command{Op: api.OpSet, Key: key, Value: []byte("1"), If: api.IfAbsent}
+				if seen.Found {
+					number, _ := strconv.Atoi(string(seen.Value))
+					swap.If, swap.Version, swap.Value = api.IfVersion, seen.Version, []byte(strconv.Itoa(number+1))
+				}
+				switch _, err = p.execute(swap); {
+				case err == nil:
+					done++
+				case !errors.Is(err, api.ErrConditionFailed):
+					t.Errorf("swap: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	nodes["b"].want("counter", strconv.Itoa(2*each*len(nodes)))
+}
+
+func TestARepeatedBatchIsExecutedOnce(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	b := api.Batch{ID: &api.RequestID{Client: "client", Seq: 1}, Commands: []api.Command{{Op: api.OpIncrement, Key: []byte("k"), Delta: 3}}}
+	for i, id := range []string{"a", "b", "a"} {
+		results, err := nodes[id].router.Execute(within(t), kvstore.Request{}, b)
+		if err != nil || results[0].Number != 3 {
+			t.Fatalf("attempt %d: %+v, %v", i, results, err)
+		}
+	}
+	c.elect("c")
+	if results, err := nodes["b"].router.Execute(within(t), kvstore.Request{}, b); err != nil || results[0].Number != 3 {
+		t.Fatalf("at the next primary: %+v, %v", results, err)
+	}
+	nodes["c"].want("k", "3")
+}
+
+func TestExpiredValuesAreGoneEverywhere(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	if _, err := nodes["b"].execute(api.Command{Op: api.OpSet, Key: []byte("k"), Value: []byte("v"), TTL: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		r, err := nodes["c"].execute(api.Command{Op: api.OpGet, Key: []byte("k")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Found {
+			break
+		}
+	}
+	nodes["a"].wantAbsent("k")
+	c.elect("b")
+	nodes["a"].wantAbsent("k")
+}
+
+func TestBatchesOfOnePartition(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	var apart []api.Command
+	for i := range 40 {
+		apart = append(apart, api.Command{Op: api.OpSet, Key: fmt.Append(nil, i)})
+	}
+	if _, err := nodes["a"].router.Execute(within(t), kvstore.Request{}, api.Batch{Commands: apart}); !errors.Is(err, api.ErrBadRequest) {
+		t.Errorf("keys of several partitions: %v", err)
+	}
+	absent := api.Command{Op: api.OpSet, Key: []byte("one"), Value: []byte("x"), If: api.IfAbsent}
+	twice := api.Batch{Commands: []api.Command{absent, absent}}
+	if _, err := nodes["a"].router.Execute(within(t), kvstore.Request{}, twice); !errors.Is(err, api.ErrConditionFailed) {
+		t.Errorf("a batch that contradicts itself: %v", err)
+	}
+	nodes["b"].wantAbsent("one")
+}
