@@ -242,9 +242,16 @@ func TestASlowHandlerSkipsWhatIsOver(t *testing.T) {
 		if got := log.all(); !slices.Equal(got, want) {
 			t.Errorf("heard %q, want %q", got, want)
 		}
+		release = make(chan struct{})
+		e.observe(full)
+		synctest.Wait()
 		cancel()
+		close(release)
 		if err := e.wait(t.Context()); err != nil {
 			t.Error(err)
+		}
+		if got := log.all()[len(want):]; len(got) != 1 {
+			t.Errorf("heard %q after the end, of which only the first was on the way", got)
 		}
 	})
 }

@@ -105,8 +105,8 @@ func (h *hookRunner) drop(p *Partition) {
 }
 
 // find adds the copies that have to be made and are not known yet. A copy
-// whose node is away, or that has no live source, waits for that. begins says
-// that the partition begins empty with this map.
+// whose node is away is found when it is back. begins says that the partition
+// begins empty with this map.
 func (h *hookRunner) find(p *Partition, begins bool) {
 	for _, c := range p.Members {
 		own := c.Node == h.node && c.Store == h.store
@@ -125,7 +125,7 @@ func (h *hookRunner) find(p *Partition, begins bool) {
 
 func (h *hookRunner) enqueue(p *Partition, c Member, initial bool) {
 	known := slices.ContainsFunc(h.jobs[p.Index], func(j *copyJob) bool { return j.member == c })
-	if known || !h.newest.Present(c) || !initial && copySource(h.newest, p) == nil {
+	if known || !h.newest.Present(c) {
 		return
 	}
 	j := &copyJob{partition: p.Index, member: c, initial: initial, reason: p.Reason, phase: copyQueued, since: time.Now()}

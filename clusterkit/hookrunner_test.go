@@ -153,15 +153,18 @@ func withoutLearner(t *testing.T, learner *Map) *Map {
 func TestHooksFireOnceForEachCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		empty, alone, learner := withLearner(t)
-		renamed := mustApply(t, learner, register("n3", "s3", 1))
+		done := mustApply(t, learner, acknowledgeCommand{Member: copyOn(t, learner, 0, "n2")})
 		for _, node := range []struct {
 			id, store string
 			acks      int
 		}{{"n1", "s1", 0}, {"n2", "s2", 1}} {
 			var log hookLog
 			r := newTestRunner(t, t.TempDir(), node.id, node.store, log.handle)
-			r.see(empty, alone, learner, renamed)
+			r.see(empty, alone, learner, mustApply(t, learner, register("n3", "s3", 1)), done)
 			log.want(t, "on "+node.id, "partition-0: n1 from nobody", "partition-0: n2 from n1")
+			for partition, jobs := range r.jobs {
+				t.Errorf("partition %d: %d jobs are kept, although everything is done", partition, len(jobs))
+			}
 			if got := r.acknowledged(); len(got) != node.acks {
 				t.Errorf("%s acknowledged %v, want %d copies", node.id, got, node.acks)
 			}
@@ -415,6 +418,26 @@ func TestARetryTakesTheNewestSource(t *testing.T) {
 		if got := r.acknowledged(); !slices.Equal(got, []Member{last.Member}) {
 			t.Errorf("acknowledged %v", got)
 		}
+		r.close(t)
+	})
+}
+
+// TestARetryWaitsForALiveSource lets the only source die, and return after all
+// the delays have passed.
+func TestARetryWaitsForALiveSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, learner := withLearner(t)
+		orphaned := lose(learner, t, "n1")
+		var log hookLog
+		r := newTestRunner(t, t.TempDir(), "n2", "s2", func(ctx context.Context, c PartitionChange) error {
+			_ = log.handle(ctx, c)
+			return errors.New("the source is gone")
+		})
+		r.see(learner, orphaned)
+		after(t, time.Hour)
+		log.want(t, "without a source", "partition-0: n2 from n1")
+		r.see(mustApply(t, orphaned, register("n1", "s1", 2)))
+		log.want(t, "with the source back", "partition-0: n2 from n1", "partition-0: n2 from n1")
 		r.close(t)
 	})
 }
