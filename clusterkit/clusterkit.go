@@ -42,10 +42,12 @@ type ClusterKit struct {
 	self     atomic.Pointer[Node]
 	stopping atomic.Bool
 
-	// ctx ends when the node stops; wg has its goroutines.
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	// ctx ends when the node stops; wg has its goroutines, except for those that
+	// wait for Raft.
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	raftUse raftUse
 	// starting ends, at the latest with ctx, when a start is to be given up.
 	starting   context.Context
 	abortStart context.CancelFunc
@@ -135,7 +137,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
 	ck.watch = newWatchers(ck.state.Map)
 	ck.book = &addressBook{state: ck.state}
-	ck.proposer = &proposer{wg: &ck.wg}
+	ck.proposer = &proposer{use: &ck.raftUse}
 	ck.hooks = newHookRunner(opts.NodeID, ck.storeID, ck.joined, ck.log)
 	if !opts.ManagedReplication && !opts.ExplicitAcknowledge {
 		ck.hooks.acknowledge = ck.copied
@@ -241,7 +243,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 			return false, err
 		}
 	}
-	ck.wg.Go(func() { ck.controller.run(ck.inCluster, notify) })
+	ck.raftUse.run(func() { ck.controller.run(ck.inCluster, notify) })
 	ck.wg.Go(func() { ck.resign(r) })
 	ck.wg.Go(func() { ck.hooks.cursor.run(ck.ctx) })
 	ck.session.start(ck.inCluster, ck.fail)
@@ -383,7 +385,7 @@ func (ck *ClusterKit) tearDown(ctx context.Context) error {
 func (ck *ClusterKit) release() error {
 	var errs []error
 	if r := ck.book.raft.Load(); r != nil {
-		stopped := r.Shutdown()
+		stopped := ck.raftUse.shutdown(r)
 		ck.net.close()
 		errs = append(errs, stopped.Error())
 	} else if ck.net != nil {
@@ -392,6 +394,7 @@ func (ck *ClusterKit) release() error {
 	errs = append(errs, ck.session.stop(context.Background()))
 	ck.watch.close()
 	ck.wg.Wait()
+	ck.raftUse.wg.Wait()
 	errs = append(errs, ck.hooks.cursor.flush())
 	if ck.store != nil {
 		errs = append(errs, ck.store.close())
@@ -415,7 +418,7 @@ func (ck *ClusterKit) resign(r *raft.Raft) {
 		return
 	}
 	ck.handOnLeadership(ck.ctx, r)
-	if err := r.Shutdown().Error(); err != nil {
+	if err := ck.raftUse.shutdown(r).Error(); err != nil {
 		ck.log.Warn("Raft not shut down in order", "error", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -17,8 +16,8 @@ type proposer struct {
 	// objection returns why this node, as the leader, does not propose the
 	// command now, nil if it does.
 	objection func(c command) error
-	// wg has the waits for Raft that outlive their caller's patience.
-	wg *sync.WaitGroup
+	// use has the waits for Raft that outlive their caller's patience.
+	use *raftUse
 }
 
 const (
@@ -108,12 +107,18 @@ func (p *proposer) apply(ctx context.Context, c command) (result, error) {
 // applyEncoded returns the verdict once the command is committed and applied
 // here. Its error matches ErrNoLeader or ErrUnknown.
 func (p *proposer) applyEncoded(ctx context.Context, encoded []byte) (result, error) {
-	future := p.raft.Apply(encoded, enqueueTimeout)
-	applied := make(chan error, 1)
-	p.wg.Go(func() { applied <- future.Error() })
+	applied := make(chan raft.ApplyFuture, 1)
+	waits := p.use.run(func() {
+		future := p.raft.Apply(encoded, enqueueTimeout)
+		_ = future.Error() // it keeps the answer
+		applied <- future
+	})
+	if !waits {
+		return result{}, fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)
+	}
 	select {
-	case err := <-applied:
-		if err != nil {
+	case future := <-applied:
+		if err := future.Error(); err != nil {
 			return result{}, raftError(err)
 		}
 		verdict, ok := future.Response().(result)
