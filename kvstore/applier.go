@@ -12,8 +12,13 @@ import (
 )
 
 const (
-	// maxApply bounds what one round moves into the storage.
-	maxApply = 8 << 20
+	// maxApply bounds what one round moves into the storage, gatherBytes is
+	// what a round is worth beginning for, and gatherDelay how long it waits
+	// for that: the storage syncs each transaction, so few large ones cost a
+	// tenth of many small ones, and nobody waits for them.
+	maxApply    = 8 << 20
+	gatherBytes = 1 << 20
+	gatherDelay = 100 * time.Millisecond
 	// maxBacklog is how much may be committed and not in the storage before
 	// new writes are held back.
 	maxBacklog = 64 << 20
@@ -27,7 +32,9 @@ type applier struct {
 	mu      sync.Mutex
 	queue   []applyJob
 	backlog int
-	wake    chan struct{} // one slot
+	wake    chan struct{} // one slot: there is something
+	// urgent is woken when a round is due at once.
+	urgent chan struct{} // one slot
 }
 
 // applyJob is either entries of a replica, or something to run between.
@@ -53,8 +60,12 @@ func (a *applier) enqueue(r *replica, entries []appliedEntry) {
 	a.mu.Lock()
 	a.queue = append(a.queue, applyJob{replica: r, entries: entries})
 	a.backlog += size
+	due := a.backlog >= gatherBytes
 	a.mu.Unlock()
 	signal(a.wake)
+	if due {
+		signal(a.urgent)
+	}
 }
 
 // between runs f after everything that is queued now.
@@ -63,6 +74,7 @@ func (a *applier) between(r *replica, f func()) {
 	a.queue = append(a.queue, applyJob{replica: r, run: f})
 	a.mu.Unlock()
 	signal(a.wake)
+	signal(a.urgent)
 }
 
 // overloaded reports whether new writes, and entries from a primary, should
@@ -84,6 +96,13 @@ func (a *applier) run(ctx context.Context) {
 			return
 		case <-a.wake:
 		}
+		gathered := time.NewTimer(gatherDelay)
+		select {
+		case <-ctx.Done():
+		case <-a.urgent:
+		case <-gathered.C:
+		}
+		gathered.Stop()
 		a.mu.Lock()
 		queue := a.queue
 		a.queue = nil

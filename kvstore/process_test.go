@@ -34,7 +34,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // process is one node with its HTTP server on a loopback address.
 type process struct {
-	t       *testing.T
+	t       testing.TB
 	id, dir string
 	cluster *handle
 	node    *kvstore.Node
@@ -54,7 +54,7 @@ type process struct {
 }
 
 // newProcess returns a node that has not been started, with an empty disk.
-func newProcess(t *testing.T, c *control, id string) *process {
+func newProcess(t testing.TB, c *control, id string) *process {
 	t.Helper()
 	p := &process{t: t, id: id, dir: t.TempDir(), cluster: &handle{control: c, id: id}, disk: &disk{FS: wal.OS}}
 	t.Cleanup(p.kill)
@@ -192,7 +192,7 @@ func (p *process) wantAbsent(key string) {
 }
 
 // startAll starts a node for each ID.
-func startAll(t *testing.T, c *control, ids ...string) map[string]*process {
+func startAll(t testing.TB, c *control, ids ...string) map[string]*process {
 	t.Helper()
 	all := map[string]*process{}
 	for _, id := range ids {
@@ -203,7 +203,7 @@ func startAll(t *testing.T, c *control, ids ...string) map[string]*process {
 }
 
 // waitFor waits until the map is as wanted.
-func (c *control) waitFor(t *testing.T, what string, ok func(*clusterkit.Map) bool) {
+func (c *control) waitFor(t testing.TB, what string, ok func(*clusterkit.Map) bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -220,7 +220,7 @@ func (c *control) waitFor(t *testing.T, what string, ok func(*clusterkit.Map) bo
 }
 
 // waitInSync waits until every partition has n members in-sync.
-func (c *control) waitInSync(t *testing.T, n int) {
+func (c *control) waitInSync(t testing.TB, n int) {
 	t.Helper()
 	c.waitFor(t, fmt.Sprintf("%d members of each partition are in-sync", n), func(m *clusterkit.Map) bool {
 		for _, p := range m.Partitions {

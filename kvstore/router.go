@@ -181,13 +181,16 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	if err != nil {
 		return err
 	}
-	patience := time.NewTimer(routePatience)
-	defer patience.Stop()
+	var patience *time.Timer
 	for {
 		changed := rt.node.changed.next()
 		why, err := rt.attempt(rt.node.cluster.Map(), part, req, do)
 		if !errors.Is(err, errNotServing) {
 			return err
+		}
+		if patience == nil {
+			patience = time.NewTimer(routePatience)
+			defer patience.Stop()
 		}
 		select {
 		case <-changed:
@@ -211,8 +214,10 @@ func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (w
 	case primary.ID == rt.node.self.Node && r == nil:
 		return fmt.Sprintf("%s is being set up on its primary %s", p.ID, primary.ID), errNotServing
 	case primary.ID == rt.node.self.Node:
-		why = fmt.Sprintf("%s: the primary %s takes no requests now: it recovers, hands over or misses a replica; %d copies are in-sync, at least %d are needed", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync)
-		return why, do.here(r)
+		if err = do.here(r); !errors.Is(err, errNotServing) {
+			return "", err
+		}
+		return fmt.Sprintf("%s: the primary %s takes no requests now: it recovers, hands over or misses a replica; %d copies are in-sync, at least %d are needed", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync), errNotServing
 	case req.NoForward:
 		return "", api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP)
 	default:

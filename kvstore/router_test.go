@@ -71,7 +71,7 @@ func routerTo(t *testing.T, addr string) (*kvstore.Router, *process) {
 	return a.router, a
 }
 
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
