@@ -227,11 +227,10 @@ func TestDiskThatMustNotTakePart(t *testing.T) {
 	if n, err := kvstore.Open(kvstore.Options{Dir: a.dir, Cluster: stranger, Logger: quiet()}); !errors.Is(err, storage.ErrOtherStore) {
 		t.Errorf("opened by another store: %v, %v", n, err)
 	}
-	// What is committed is in the storage for certain once it was recovered.
 	a.start()
 	c.elect("a")
-	a.want("key", "value")
 	a.set("key", "value")
+	a.waitApplied()
 	a.kill()
 	if err := os.RemoveAll(filepath.Join(a.dir, "log")); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -38,8 +39,10 @@ type process struct {
 	id, dir string
 	cluster *handle
 	node    *kvstore.Node
-	router  *kvstore.Router
-	disk    *disk
+	// registry has the metrics of the node.
+	registry *prometheus.Registry
+	router   *kvstore.Router
+	disk     *disk
 	// spoil, when set, stands before the snapshots that the node gives.
 	spoil func(http.Handler) http.Handler
 
@@ -69,7 +72,8 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	session := p.cluster.session.Add(1)
-	p.node, err = kvstore.Open(kvstore.Options{Dir: p.dir, Cluster: p.cluster, Logger: quiet(), LogFS: p.disk})
+	p.registry = prometheus.NewRegistry()
+	p.node, err = kvstore.Open(kvstore.Options{Dir: p.dir, Cluster: p.cluster, Logger: quiet(), Registerer: p.registry, LogFS: p.disk})
 	if err != nil {
 		l.Close()
 		p.t.Fatalf("%s does not open: %v", p.id, err)
@@ -161,6 +165,28 @@ func (p *process) request(ctx context.Context, method, key, value string) (strin
 		return "", fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	return string(body), nil
+}
+
+// waitApplied waits until everything that is committed is in the storage.
+func (p *process) waitApplied() {
+	p.t.Helper()
+	const backlog = "kvstore_apply_backlog_bytes"
+	for deadline := time.After(patience); ; {
+		families, err := p.registry.Gather()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == backlog && f.GetMetric()[0].GetGauge().GetValue() == 0 {
+				return
+			}
+		}
+		select {
+		case <-deadline:
+			p.t.Fatalf("%s keeps a backlog", p.id)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (p *process) set(key, value string) {
