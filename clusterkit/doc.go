@@ -35,5 +35,5 @@
 // code gives the guarantees and the reasons.
 //
 // All methods of [ClusterKit] may be called concurrently, and also from inside
-// a hook.
+// a hook. Package clustertest runs whole clusters inside the application's tests.
 package clusterkit
