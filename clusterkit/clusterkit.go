@@ -35,7 +35,9 @@ type ClusterKit struct {
 	founder    *founder
 	proposer   *proposer
 	book       *addressBook
-	metrics    metrics
+	// http asks nodes of which only the HTTP address is known.
+	http    *http.Client
+	metrics metrics
 	// ready is closed and renewed whenever HoldsLease may have changed.
 	ready *broadcast
 	// self is this node as it describes itself, without session.
@@ -137,6 +139,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
 	ck.watch = newWatchers(ck.state.Map)
 	ck.book = &addressBook{state: ck.state}
+	ck.http = &http.Client{Transport: &http.Transport{DialContext: opts.Network.DialContext, DisableKeepAlives: true}}
 	ck.proposer = &proposer{use: &ck.raftUse}
 	ck.hooks = newHookRunner(opts.NodeID, ck.storeID, ck.joined, ck.log)
 	if !opts.ManagedReplication && !opts.ExplicitAcknowledge {
@@ -150,7 +153,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 		awaitMap: ck.awaitMap, changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
 	}
 	ck.controller = &controller{
-		state: ck.state, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
+		state: ck.state, book: ck.book, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
 		serverID: raft.ServerID(ck.serverID()), managed: opts.ManagedReplication,
 		reReplicationDelay: opts.ReReplicationDelay, voterLossTime: voterLossTime,
 		founding: dir.founding,
@@ -236,6 +239,9 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.proposer.raft, ck.proposer.client = r, ck.net.client
 	ck.controller.raft = r
 	ck.book.raft.Store(r)
+	if err := ck.dir.update(func(id *identity) { id.Starts++ }); err != nil {
+		return false, err
+	}
 	// Others that decide whether to found a cluster ask this node meanwhile.
 	ck.net.serve(ck)
 	if empty {
@@ -246,6 +252,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.raftUse.run(func() { ck.controller.run(ck.inCluster, notify) })
 	ck.wg.Go(func() { ck.resign(r) })
 	ck.wg.Go(func() { ck.hooks.cursor.run(ck.ctx) })
+	ck.wg.Go(ck.announce)
 	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)

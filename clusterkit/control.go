@@ -20,6 +20,8 @@ const (
 	pathPropose = "/propose"
 	pathJoin    = "/join"
 
+	pathAnnounce = "/announce"
+
 	// maxControlBody bounds a request and an answer.
 	maxControlBody = 4 << 20
 	// proposeTimeout bounds a call whose context has no deadline.
@@ -115,7 +117,9 @@ type leaderAPI interface {
 	admit(ctx context.Context, req joinRequest) (joinResponse, error)
 }
 
-func controlHandler(api leaderAPI) http.Handler {
+// controlHandler answers the control calls; heard takes announcements, on any
+// node.
+func controlHandler(api leaderAPI, heard func(context.Context, announceRequest) (announceResponse, error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathRenew, func(w http.ResponseWriter, r *http.Request) {
 		var req renewRequest
@@ -140,6 +144,17 @@ func controlHandler(api leaderAPI) http.Handler {
 			verdict = result{Code: codeOf(err), Message: err.Error()}
 		}
 		writeControl(w, verdict)
+	})
+	mux.HandleFunc("POST "+pathAnnounce, func(w http.ResponseWriter, r *http.Request) {
+		var req announceRequest
+		if !readControl(w, r, &req) {
+			return
+		}
+		resp, err := heard(r.Context(), req)
+		if err != nil {
+			resp = announceResponse{Code: codeOf(err), Message: err.Error()}
+		}
+		writeControl(w, resp)
 	})
 	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) {
 		var req joinRequest

@@ -69,6 +69,7 @@ const (
 	// codeRefusedChange stands for [ErrRefused].
 	codeRefusedChange code = "refused"
 	codeBadRequest    code = "bad_request"
+	codeElsewhere     code = "another_cluster"
 )
 
 // errorOf is the only place where a code becomes an error.
@@ -83,6 +84,7 @@ func errorOf(c code, message string) error {
 		codeRefused:       ErrJoinRefused,
 		codeRefusedChange: ErrRefused,
 		codeBadRequest:    errBadRequest,
+		codeElsewhere:     errAnotherCluster,
 	}[c]
 	switch {
 	case c == codeOK:
@@ -119,6 +121,8 @@ func codeOf(err error) code {
 		return codeRefusedChange
 	case errors.Is(err, errBadRequest):
 		return codeBadRequest
+	case errors.Is(err, errAnotherCluster):
+		return codeElsewhere
 	default:
 		return codeUnknown
 	}
@@ -129,4 +133,5 @@ var (
 	errNodeIDInUse      = errors.New("node ID in use by another live store")
 	errStaleIncarnation = errors.New("stale incarnation")
 	errBadRequest       = errors.New("bad request")
+	errAnotherCluster   = errors.New("another cluster")
 )

@@ -53,7 +53,8 @@ func (ck *ClusterKit) routes() http.Handler {
 	if ck.opts.Gatherer != nil {
 		r.Handle("/metrics", promhttp.HandlerFor(ck.opts.Gatherer, promhttp.HandlerOpts{})).Methods(http.MethodGet, http.MethodHead)
 	}
-	r.HandleFunc("/cluster/join", ck.serveJoin).Methods(http.MethodPost)
+	r.HandleFunc(pathJoinHTTP, ck.serveJoin).Methods(http.MethodPost)
+	r.HandleFunc(pathAnnounceHTTP, ck.serveAnnounce).Methods(http.MethodPost)
 	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", "there is no such endpoint")
 	})

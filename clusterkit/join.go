@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +55,9 @@ func refusedJoin(err error) joinResponse {
 }
 
 const (
+	pathJoinHTTP     = "/cluster/join"
+	pathAnnounceHTTP = "/cluster/announce"
+
 	joinTimeout = 5 * time.Second
 	// firstContact is how long a node that was let in waits for the leader
 	// before it asks again.
@@ -73,6 +75,9 @@ func (r joinRequest) refusal(m *Map) error {
 	wanted := Config{ClusterName: r.ClusterName, PartitionCount: r.PartitionCount, Hash: r.Hash}
 	if reason := wanted.contradiction(m.Config); reason != "" {
 		return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
+	}
+	if id := raft.ServerID(serverID(r.NodeID, r.Store)); m.wasRemoved(id) {
+		return errRemoved(id)
 	}
 	if r.ClusterUUID != "" && r.ClusterUUID != m.ClusterUUID {
 		return fmt.Errorf("%w: DataDir belongs to cluster %s, but JoinAddr leads to cluster %s: correct one of the two", ErrJoinRefused, r.ClusterUUID, m.ClusterUUID)
@@ -145,37 +150,8 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	var answer joinResponse
-	body, err := json.Marshal(j.request)
-	if err != nil {
-		return answer, fmt.Errorf("encode join request: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/cluster/join", bytes.NewReader(body))
-	if err != nil {
+	if err := askNode(ctx, j.http, addr, pathJoinHTTP, j.request, &answer); err != nil {
 		return answer, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := j.http.Do(req)
-	if err != nil {
-		return answer, err
-	}
-	defer resp.Body.Close()
-	decoder := json.NewDecoder(io.LimitReader(resp.Body, maxControlBody))
-	if resp.StatusCode != http.StatusOK {
-		var refused errorBody
-		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
-			return answer, fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
-		}
-		switch refused.Error.Code {
-		case codeNoCluster:
-			return answer, noClusterError{founder: refused.Error.Founder}
-		case codeConflict:
-			return answer, nodeIDInUse{reason: refused.Error.Message, lease: refused.Error.Lease}
-		default:
-			return answer, errorOf(refused.Error.Code, refused.Error.Message)
-		}
-	}
-	if err := decoder.Decode(&answer); err != nil {
-		return answer, fmt.Errorf("decode answer: %w", err)
 	}
 	if answer.ClusterUUID == "" {
 		return answer, errors.New("answered without a cluster: is it the HTTP address of a node?")
@@ -183,17 +159,48 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 	return answer, nil
 }
 
-// joinAddrs returns whom to ask: this node may be among those of its options.
-func (ck *ClusterKit) joinAddrs() []string {
-	self := ck.self.Load().IP
-	return slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self })
+// askNode posts the request to the HTTP API of a node and decodes its answer.
+func askNode(ctx context.Context, client *http.Client, addr, path string, request, answer any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	decoder := json.NewDecoder(io.LimitReader(resp.Body, maxControlBody))
+	if resp.StatusCode != http.StatusOK {
+		var refused errorBody
+		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
+			return fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
+		}
+		switch refused.Error.Code {
+		case codeNoCluster:
+			return noClusterError{founder: refused.Error.Founder}
+		case codeConflict:
+			return nodeIDInUse{reason: refused.Error.Message, lease: refused.Error.Lease}
+		default:
+			return errorOf(refused.Error.Code, refused.Error.Message)
+		}
+	}
+	if err := decoder.Decode(answer); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
+	}
+	return nil
 }
 
-func (ck *ClusterKit) joiner() *joiner {
+func (ck *ClusterKit) joiner(ctx context.Context) *joiner {
 	self := ck.Self()
 	return &joiner{
-		http:  &http.Client{Transport: &http.Transport{DialContext: ck.opts.Network.DialContext, DisableKeepAlives: true}},
-		addrs: ck.joinAddrs(),
+		http:  ck.http,
+		addrs: ck.candidates(ctx),
 		request: joinRequest{
 			NodeID: self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,

@@ -76,7 +76,7 @@ func (p *ports) transport(book *addressBook, writes *writeWatch, log hclog.Logge
 
 // serve answers on both ports.
 func (p *ports) serve(ck *ClusterKit) {
-	p.control = &http.Server{Handler: controlHandler(ck.controller), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
+	p.control = &http.Server{Handler: controlHandler(ck.controller, ck.heardFrom), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	p.wg.Go(func() { _ = p.control.Serve(p.streams.control) })
 	if p.apiListener == nil {
 		return
