@@ -316,10 +316,10 @@ func TestRemovedNodeReturns(t *testing.T) {
 // everything but its identity.
 func TestRemovedNodeIsNotLetInAgain(t *testing.T) {
 	m := mustApply(t, lose(clusterOf(t), t, "n3"), removeCommand{Node: "n3"})
-	if err := (joinRequest{NodeID: "n3", Store: "s3", RaftAddr: "n3:1"}).refusal(m); !errors.Is(err, ErrJoinRefused) || !strings.Contains(err.Error(), "was removed") {
+	if err := (joinRequest{Protocol: streamVersion, NodeID: "n3", Store: "s3", RaftAddr: "n3:1"}).refusal(m); !errors.Is(err, ErrJoinRefused) || !strings.Contains(err.Error(), "was removed") {
 		t.Errorf("got %v", err)
 	}
-	if err := (joinRequest{NodeID: "n3", Store: "new", RaftAddr: "n3:1"}).refusal(m); err != nil {
+	if err := (joinRequest{Protocol: streamVersion, NodeID: "n3", Store: "new", RaftAddr: "n3:1"}).refusal(m); err != nil {
 		t.Errorf("with an empty directory: %v", err)
 	}
 }

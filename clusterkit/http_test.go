@@ -119,8 +119,9 @@ func TestHTTPEndpoints(t *testing.T) {
 	t.Run("join through a follower", func(t *testing.T) {
 		follower := three[slices.IndexFunc(three, func(id string) bool { return id != leader })]
 		for body, want := range map[string]string{
-			`{"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1","cluster_name":"other"}`: "join_refused",
-			`{"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1"}`:                        "node_id_in_use",
+			`{"protocol":1,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1","cluster_name":"other"}`: "join_refused",
+			`{"protocol":1,"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1"}`:                        "node_id_in_use",
+			`{"protocol":9,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`:                        "join_refused",
 			`{"node_id":""}`: "bad_request",
 			`not JSON`:       "bad_request",
 		} {
@@ -172,7 +173,7 @@ func TestHandlerBeforeTheCluster(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	join := `{"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`
+	join := `{"protocol":1,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`
 	ck.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/cluster/join", strings.NewReader(join)))
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("join: %d, want 503: %s", w.Code, w.Body)

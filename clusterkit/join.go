@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,10 +19,13 @@ import (
 // joinRequest asks to be let into the cluster. Fields that want nothing of the
 // cluster are zero.
 type joinRequest struct {
-	NodeID string `json:"node_id"`
+	// Protocol is the version that the node speaks.
+	Protocol int    `json:"protocol"`
+	NodeID   string `json:"node_id"`
 	// Store is that of the data directory.
 	Store          string `json:"store"`
 	RaftAddr       string `json:"raft_addr"`
+	HTTPAddr       string `json:"http_addr"`
 	ClusterName    string `json:"cluster_name,omitempty"`
 	PartitionCount int    `json:"partition_count,omitempty"`
 	Hash           string `json:"hash,omitempty"`
@@ -72,6 +76,9 @@ func (r joinRequest) refusal(m *Map) error {
 	if !nodeIDPattern.MatchString(r.NodeID) || r.Store == "" || r.RaftAddr == "" {
 		return fmt.Errorf("%w: node_id, store and raft_addr are required", errBadRequest)
 	}
+	if r.Protocol != streamVersion {
+		return fmt.Errorf("%w: the node speaks protocol version %d, the cluster %d: run the same version of clusterkit on all nodes", ErrJoinRefused, r.Protocol, streamVersion)
+	}
 	wanted := Config{ClusterName: r.ClusterName, PartitionCount: r.PartitionCount, Hash: r.Hash}
 	if reason := wanted.contradiction(m.Config); reason != "" {
 		return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
@@ -88,7 +95,31 @@ func (r joinRequest) refusal(m *Map) error {
 			lease:  m.Config.LeaseDuration,
 		}
 	}
+	for i := range m.Nodes {
+		if reason := r.unreachable(&m.Nodes[i]); reason != "" {
+			return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
+		}
+	}
 	return nil
+}
+
+// unreachable returns why the node and that one could not reach each other, ""
+// if that cannot be told: only one of the two is on loopback.
+func (r joinRequest) unreachable(n *Node) string {
+	for _, addr := range []struct{ field, own, other string }{
+		{"RaftAddr", r.RaftAddr, n.RaftAddr},
+		{"HTTPAddr", r.HTTPAddr, n.IP},
+	} {
+		own, other := isLoopback(addr.own), isLoopback(addr.other)
+		switch {
+		case n.ID == r.NodeID || addr.own == "" || own == other:
+		case own:
+			return fmt.Sprintf("%s: %s is a loopback address, which %s at %s cannot reach: set AdvertiseAddr to this host's name or address", addr.field, addr.own, n.ID, addr.other)
+		default:
+			return fmt.Sprintf("%s: %s advertises the loopback address %s, which this node at %s cannot reach: set AdvertiseAddr on %s first", addr.field, n.ID, addr.other, addr.own, n.ID)
+		}
+	}
+	return ""
 }
 
 // admit lets the node in, as the leader: Raft replicates to it from now on.
@@ -101,10 +132,12 @@ func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, er
 	if err := req.refusal(m); err != nil {
 		return joinResponse{}, err
 	}
-	id := serverID(req.NodeID, req.Store)
-	future := c.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(peerAddr(id, req.RaftAddr)), 0, serverChangeTimeout)
-	if err := future.Error(); err != nil {
-		return joinResponse{}, raftError(err)
+	id := raft.ServerID(serverID(req.NodeID, req.Store))
+	addr := raft.ServerAddress(peerAddr(string(id), req.RaftAddr))
+	if !slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id && s.Address == addr }) {
+		if err := c.raft.AddNonvoter(id, addr, 0, serverChangeTimeout).Error(); err != nil {
+			return joinResponse{}, raftError(err)
+		}
 	}
 	return joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}, nil
 }
@@ -202,7 +235,8 @@ func (ck *ClusterKit) joiner(ctx context.Context) *joiner {
 		http:  ck.http,
 		addrs: ck.candidates(ctx),
 		request: joinRequest{
-			NodeID: self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr,
+			Protocol: streamVersion,
+			NodeID:   self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr, HTTPAddr: self.IP,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
 			ClusterUUID: ck.dir.identity().ClusterUUID, Bootstrap: ck.founder.candidate(),
 		},

@@ -54,7 +54,8 @@ type Options struct {
 	// AdvertiseAddr is the host, without a port, by which other nodes reach
 	// this one. It is needed when RaftAddr has a wildcard host such as
 	// 0.0.0.0. Names are resolved at each dial. Default: the hosts of HTTPAddr
-	// and RaftAddr.
+	// and RaftAddr. Nodes with loopback addresses and nodes with others do not
+	// let each other in.
 	AdvertiseAddr string
 	// Services are addresses of this node that the application wants others to
 	// find in [Node.Services], by name: host:port, or :port, which takes the
@@ -160,6 +161,9 @@ func (o Options) resolve() (settings, error) {
 	for addr := range strings.SplitSeq(o.JoinAddr, ",") {
 		if addr = strings.TrimSpace(addr); addr == "" {
 			continue
+		}
+		if strings.Contains(addr, "/") {
+			return s, fieldError("JoinAddr", "%q is not host:port: leave out the scheme and the path", addr)
 		}
 		if host, _, err := splitAddr("JoinAddr", addr); err != nil {
 			return s, err
@@ -345,6 +349,12 @@ func splitAddr(field, addr string) (host, port string, err error) {
 func isWildcard(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsUnspecified()
+}
+
+// isLoopback reports whether host:port can be reached from its own host only.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 func hasPort(host string) bool {
