@@ -124,7 +124,7 @@ func (r joinRequest) unreachable(n *Node) string {
 
 // admit lets the node in, as the leader: Raft replicates to it from now on.
 // It may be repeated.
-func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, error) {
+func (c *controller) admit(ctx context.Context, req joinRequest) (joinResponse, error) {
 	if c.keeper.Load() == nil {
 		return joinResponse{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
 	}
@@ -132,14 +132,25 @@ func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, er
 	if err := req.refusal(m); err != nil {
 		return joinResponse{}, err
 	}
+	admitted := joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}
 	id := raft.ServerID(serverID(req.NodeID, req.Store))
 	addr := raft.ServerAddress(peerAddr(string(id), req.RaftAddr))
-	if !slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id && s.Address == addr }) {
-		if err := c.raft.AddNonvoter(id, addr, 0, serverChangeTimeout).Error(); err != nil {
+	if slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id && s.Address == addr }) {
+		return admitted, nil
+	}
+	added := make(chan error, 1)
+	if !c.proposer.use.run(func() { added <- c.raft.AddNonvoter(id, addr, 0, serverChangeTimeout).Error() }) {
+		return joinResponse{}, fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)
+	}
+	select {
+	case err := <-added:
+		if err != nil {
 			return joinResponse{}, raftError(err)
 		}
+		return admitted, nil
+	case <-ctx.Done():
+		return joinResponse{}, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
 	}
-	return joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}, nil
 }
 
 // joiner asks the cluster to let this node in.
