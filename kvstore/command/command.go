@@ -30,6 +30,15 @@ type Item struct {
 	Version Position
 }
 
+// ItemOf is the state in which an operation, in an entry at the position,
+// leaves its key.
+func ItemOf(o op.Op, at Position) Item {
+	if o.Kind == op.Delete {
+		return Item{}
+	}
+	return Item{Found: true, Data: o.Value, Expires: o.Expires, Version: at}
+}
+
 func (i Item) expired(clock uint64) bool { return i.Found && i.Expires != 0 && i.Expires <= clock }
 
 // Look returns the state of a key, as [UserKey] has it. Its error ends the

@@ -1,7 +1,9 @@
-package partition
+// Package planted names the rules of the data plane that can be broken on
+// purpose: a check that has never caught anything proves nothing. Only a build
+// with the tag "planted" can break any.
+package planted
 
-// Rule names a rule of the protocol that a build with the tag "planted" can
-// break on purpose: a check that has never caught anything proves nothing.
+// Rule is a rule that can be broken.
 type Rule uint8
 
 // The rules that can be broken.
