@@ -7,6 +7,7 @@ package command
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
@@ -236,7 +237,7 @@ func (e *evaluation) run(i int, c *api.Command) error {
 		if len(s.Data)+len(c.Value) > api.MaxValueBytes {
 			return api.Errorf(api.CodeTooLarge, "value: it would have %d bytes, at most %d are allowed", len(s.Data)+len(c.Value), api.MaxValueBytes)
 		}
-		r.Value = append(s.Data[:len(s.Data):len(s.Data)], c.Value...)
+		r.Value = append(slices.Clip(s.Data), c.Value...)
 		e.set(i, key, r.Value, s.Expires)
 	case api.OpExpire:
 		if s.Found {
