@@ -72,6 +72,18 @@ func (b *addressBook) hear(a announcement) {
 	b.heard[a.Server] = a
 }
 
+// forget drops what was announced of a peer that could not be reached there, so
+// that a false announcement does not stand in the way of the map. A true one is
+// repeated.
+func (b *addressBook) forget(peer string) {
+	id, addr := splitPeerAddr(peer)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.heard[id].RaftAddr == addr {
+		delete(b.heard, id)
+	}
+}
+
 // known returns the newest that is known of each server, other than this one.
 func (b *addressBook) known() []announcement {
 	newest := make(map[string]announcement)

@@ -64,6 +64,22 @@ func TestRegistrationOvertakesAnAnnouncement(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatLeadsNowhereIsForgotten(t *testing.T) {
+	b := newTestBook(mustApply(t, foundedMap(1, 1), register("n1", "s1", 5)))
+	for range 2 { // a true one is told again
+		b.hear(said("n1/s1", 1<<40, 1, "nowhere:1"))
+		b.forget("n1/s1@elsewhere:1")
+		b.forget("n2/s2@nowhere:1")
+		if got, _ := b.ServerAddr("n1/s1"); got != "n1/s1@nowhere:1" {
+			t.Errorf("got %s", got)
+		}
+		b.forget("n1/s1@nowhere:1")
+		if got, _ := b.ServerAddr("n1/s1"); got != "n1/s1@n1:1" {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
 func TestBookWithoutAMap(t *testing.T) {
 	b := newTestBook(nil)
 	if got, err := b.ServerAddr("n1/s1"); err == nil {

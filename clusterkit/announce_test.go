@@ -217,6 +217,26 @@ func TestFollowersPassAnnouncementsOn(t *testing.T) {
 	}
 }
 
+// TestFalseAnnouncementsDoNotLast: anybody who knows the cluster's UUID can make
+// them.
+func TestFalseAnnouncementsDoNotLast(t *testing.T) {
+	c := startThree(t, nil)
+	leader := c.nodes[c.leader()]
+	nowhere := freeAddr(t)
+	for id, ck := range c.nodes {
+		if ck != leader {
+			leader.book.hear(said(ck.serverID(), 1<<40, 1, nowhere))
+			c.eventually("the address of "+id+" in the map", func() bool {
+				got, err := leader.book.ServerAddr(raft.ServerID(ck.serverID()))
+				return err == nil && string(got) == peerAddr(ck.serverID(), c.raft[id])
+			})
+		}
+	}
+	if err := leader.SetMetadata(t.Context(), "still", "there"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestReturningNodeIgnoresAnotherCluster: its own data win over JoinAddr.
 func TestReturningNodeIgnoresAnotherCluster(t *testing.T) {
 	other := newTestCluster(t, Config{})

@@ -47,7 +47,7 @@ func listen(ck *ClusterKit) (*ports, error) {
 	}
 	ck.setAddresses(raftListener.Addr().String(), httpAddr)
 	cluster := func() string { return ck.dir.identity().ClusterUUID }
-	p.streams = newStreams(ck.opts.Network, raftListener, ck.serverID(), ck.self.Load().RaftAddr, cluster)
+	p.streams = newStreams(ck.opts.Network, raftListener, ck.serverID(), ck.self.Load().RaftAddr, cluster, ck.book.forget)
 	p.client = newControlClient(p.streams)
 	return p, nil
 }
