@@ -351,7 +351,7 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 	}
 	ref := sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
 	if m := ck.Map(); m != nil && ref.openIn(m) {
-		if _, err := ck.proposer.propose(ctx, endSessionCommand{Session: ref, DropCopies: !ck.opts.ManagedReplication}); err != nil {
+		if _, err := ck.proposer.propose(ctx, endSessionCommand{Sessions: []sessionRef{ref}, DropCopies: !ck.opts.ManagedReplication}); err != nil {
 			ck.log.Debug("goodbye not said", "error", err)
 		}
 	}
