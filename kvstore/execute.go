@@ -84,9 +84,15 @@ func (r *replica) evaluate(b api.Batch, at *loaded) (x execution, err error) {
 	return x, nil
 }
 
-// append brings the effects of an execution into the log.
+// append brings the effects of an execution into the log. They can be larger
+// than the batch, as those of appending to many values are, and what the log
+// takes the storage must take.
 func (r *replica) append(x *execution, clock uint64) error {
-	pos, err := r.sm.Propose(op.Append(nil, op.Entry{Clock: clock, Ops: x.Ops()}))
+	ops := x.Ops()
+	if err := r.node.storage.CheckEntry(ops); err != nil {
+		return api.Errorf(api.CodeTooLarge, "commands: what they write is too large for one batch: %v", err)
+	}
+	pos, err := r.sm.Propose(op.Append(nil, op.Entry{Clock: clock, Ops: ops}))
 	if err != nil {
 		return errNotServing
 	}

@@ -109,6 +109,9 @@ func (r *Replica) stepReply(m Message) {
 	if p == nil || m.Epoch != r.epoch || m.Status == NotMember {
 		return
 	}
+	if m.Durable > r.log.last {
+		return // nobody has what was never sent
+	}
 	p.heard = r.now
 	switch {
 	case m.Kind == ConfirmReply:
