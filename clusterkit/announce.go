@@ -2,10 +2,8 @@ package clusterkit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -152,28 +150,6 @@ func (ck *ClusterKit) heardFrom(ctx context.Context, req announceRequest) (annou
 		}
 	}
 	return announceResponse{Known: append(ck.book.known(), ck.announcement())}, nil
-}
-
-// serveAnnounce answers a node that knows an HTTP address of this one.
-func (ck *ClusterKit) serveAnnounce(w http.ResponseWriter, r *http.Request) {
-	var req announceRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJoinBody)).Decode(&req); err != nil {
-		writeError(w, http.StatusBadRequest, codeBadRequest, "the body is not an announcement: "+err.Error())
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), announceTimeout)
-	defer cancel()
-	answer, err := ck.heardFrom(ctx, req)
-	switch {
-	case err == nil:
-		writeJSON(w, http.StatusOK, answer)
-	case errors.Is(err, ErrJoinRefused), errors.Is(err, errAnotherCluster):
-		writeError(w, http.StatusConflict, codeOf(err), err.Error())
-	case errors.Is(err, errBadRequest):
-		writeError(w, http.StatusBadRequest, codeOf(err), err.Error())
-	default:
-		writeError(w, http.StatusServiceUnavailable, codeOf(err), err.Error())
-	}
 }
 
 func errRemoved(id raft.ServerID) error {

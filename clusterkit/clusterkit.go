@@ -23,7 +23,7 @@ type ClusterKit struct {
 	returning bool
 	clock     Clock
 	log       *slog.Logger
-	handler   http.Handler
+	api       *api
 
 	state      *fsm
 	watch      *watchers
@@ -43,6 +43,8 @@ type ClusterKit struct {
 	// self is this node as it describes itself, without session.
 	self     atomic.Pointer[Node]
 	stopping atomic.Bool
+	// departing: this node is being decommissioned by itself.
+	departing atomic.Bool
 
 	// ctx ends when the node stops; wg has its goroutines, except for those that
 	// wait for Raft.
@@ -161,7 +163,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.proposer.objection = ck.controller.objection
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
 	ck.founder = newFounder(ck.serverID(), opts.Bootstrap && !ck.returning, len(ck.joinAddrs()) == 0, ck.log)
-	ck.handler = ck.routes()
+	ck.api = newAPI(ck)
 	return ck
 }
 
@@ -177,7 +179,7 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 		Store:    ck.storeID,
 		RaftID:   ck.serverID(),
 		Zone:     ck.opts.Zone,
-		Weight:   ck.opts.Weight,
+		Weight:   max(1, ck.opts.Weight),
 		Services: ck.opts.Services,
 	})
 }
@@ -412,7 +414,12 @@ func (ck *ClusterKit) release() error {
 // fail makes this node useless for good, and says so through Done. It does not
 // block: the state machine calls it.
 func (ck *ClusterKit) fail(err error) {
-	ck.log.Error("this node cannot be part of the cluster", "error", err)
+	if ck.departing.Load() && errors.Is(err, ErrJoinRefused) {
+		err = ErrLeft
+		ck.log.Info("this node has left the cluster")
+	} else {
+		ck.log.Error("this node cannot be part of the cluster", "error", err)
+	}
 	ck.end(err)
 	ck.leave()
 }

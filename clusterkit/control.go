@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -87,17 +88,21 @@ func (c *controlClient) call(ctx context.Context, peer, path string, request, re
 		return fmt.Errorf("encode control request: %w", err)
 	}
 	// The peer's address has characters that no URL host can have.
-	url := "http://" + hex.EncodeToString([]byte(peer)) + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	target := "http://" + hex.EncodeToString([]byte(peer)) + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("build control request: %w", err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		// Its text has the URL, which nobody can read.
+		if sent, ok := errors.AsType[*url.Error](err); ok {
+			err = sent.Err
+		}
 		if errors.As(err, new(unreachableError)) {
 			return fmt.Errorf("%w: %w", ErrNoLeader, err)
 		}
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+		return fmt.Errorf("%w: %s: %w", ErrUnknown, peer, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

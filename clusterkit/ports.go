@@ -81,7 +81,7 @@ func (p *ports) serve(ck *ClusterKit) {
 	if p.apiListener == nil {
 		return
 	}
-	p.api = &http.Server{Handler: ck.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
+	p.api = &http.Server{Handler: ck.Handler(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	p.wg.Go(func() { _ = p.api.Serve(p.apiListener) })
 }
 

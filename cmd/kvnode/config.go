@@ -35,7 +35,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address of the HTTP API; without a host it takes that of --raft-addr")
 	f.StringVar(&c.RaftAddr, "raft-addr", c.RaftAddr, "address of the traffic between the control planes")
 	f.BoolVar(&c.Bootstrap, "bootstrap", c.Bootstrap, "begin a new cluster; ignored when there is data")
-	f.StringVar(&c.JoinAddr, "join-addr", c.JoinAddr, "HTTP addresses of nodes of the cluster to join, or to find again, comma-separated")
+	f.StringVar(&c.JoinAddr, "join-addr", c.JoinAddr, "HTTP addresses of nodes of the cluster to join, comma-separated; ignored when there is data")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of everything that the node keeps")
 	f.StringVar(&c.ClusterName, "cluster-name", c.ClusterName, `name of the cluster (default "clusterkit")`)
 	f.IntVar(&c.PartitionCount, "partition-count", c.PartitionCount, "number of partitions, fixed when the cluster is bootstrapped (default 16)")

@@ -78,6 +78,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(ck.EndPolls)
 	var serving sync.WaitGroup
 	served := make(chan error, 1)
 	serving.Go(func() { served <- server.Serve(listener) })
@@ -101,6 +102,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	case <-node.Failed():
 		return node.Failure()
 	case <-ck.Done():
+		if errors.Is(ck.Err(), clusterkit.ErrLeft) {
+			log.Info("this node has left the cluster, stopping")
+			return nil
+		}
 		return ck.Err()
 	case err := <-served:
 		return err
