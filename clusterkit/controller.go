@@ -22,7 +22,6 @@ import (
 type controller struct {
 	raft     *raft.Raft
 	state    *fsm
-	book     *addressBook
 	proposer *proposer
 	clock    Clock
 	log      *slog.Logger

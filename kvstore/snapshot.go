@@ -1,7 +1,6 @@
 package kvstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -232,12 +231,11 @@ func readChunk(r io.Reader) ([]storage.Item, error) {
 	if size > maxChunkBytes {
 		return nil, fmt.Errorf("chunk of %d bytes, at most %d are allowed", size, maxChunkBytes)
 	}
-	// What the source claims is allocated as it arrives.
-	var buf bytes.Buffer
-	if _, err := io.CopyN(&buf, r, int64(size)); err != nil {
+	buf := make([]byte, size)
+	if _, err := io.ReadFull(r, buf); err != nil {
 		return nil, fmt.Errorf("the stream was cut: %w", err)
 	}
-	return storage.DecodeChunk(buf.Bytes())
+	return storage.DecodeChunk(buf)
 }
 
 // install makes the loaded data the partition's. The applier calls it, so

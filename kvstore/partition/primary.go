@@ -3,8 +3,6 @@ package partition
 import (
 	"errors"
 	"slices"
-
-	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // ErrNotServing is returned by [Replica.Propose] when the replica does not
@@ -44,7 +42,7 @@ func (r *Replica) Writable() bool {
 func (r *Replica) enoughInSync() bool { return len(r.view.InSync) >= r.minInSync() }
 
 func (r *Replica) minInSync() int {
-	if r.cfg.Breaks(planted.IgnoreMinInSync) {
+	if r.cfg.Breaks(IgnoreMinInSync) {
 		return 1
 	}
 	return r.view.MinInSync
@@ -56,7 +54,7 @@ func (r *Replica) minInSync() int {
 func (r *Replica) ackSet(f func(Member)) {
 	f(r.self)
 	for _, m := range r.view.InSync {
-		if r.cfg.Breaks(planted.ShrinkEarly) && r.proposal != nil && !slices.Contains(r.proposal.InSync, m) {
+		if r.cfg.Breaks(ShrinkEarly) && r.proposal != nil && !slices.Contains(r.proposal.InSync, m) {
 			continue
 		}
 		f(m)
@@ -66,7 +64,7 @@ func (r *Replica) ackSet(f func(Member)) {
 			f(p.member)
 		}
 	}
-	if r.proposal != nil && !r.cfg.Breaks(planted.ForgetProposal) {
+	if r.proposal != nil && !r.cfg.Breaks(ForgetProposal) {
 		for _, m := range r.proposal.InSync {
 			f(m)
 		}
@@ -81,7 +79,7 @@ func (r *Replica) tryCommit() {
 	through := r.log.last
 	r.ackSet(func(m Member) {
 		if m == r.self {
-			if !r.cfg.Breaks(planted.AckBeforeFsync) {
+			if !r.cfg.Breaks(AckBeforeFsync) {
 				through = min(through, r.synced)
 			}
 		} else if p := r.peer(m); p != nil {
@@ -91,7 +89,7 @@ func (r *Replica) tryCommit() {
 		}
 	})
 	r.advance(through)
-	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(planted.ServeEarly)) {
+	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(ServeEarly)) {
 		r.setRole(Serving, r.epoch)
 	}
 }
@@ -108,9 +106,6 @@ func (r *Replica) stepReply(m Message) {
 	p := r.peer(m.From)
 	if p == nil || m.Epoch != r.epoch || m.Status == NotMember {
 		return
-	}
-	if m.Durable > r.log.last {
-		return // nobody has what was never sent
 	}
 	p.heard = r.now
 	switch {

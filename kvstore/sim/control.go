@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
-	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 const (
@@ -63,7 +62,7 @@ func (c *control) watch() {
 	for i := range c.sessions {
 		s := &c.sessions[i]
 		wait := leaseWait
-		if c.w.opt.Planted.Breaks(planted.DeposeLive) {
+		if c.w.opt.Planted.Breaks(partition.DeposeLive) {
 			wait = lease / 2
 		}
 		if s.open && c.clock() >= s.renewed+wait {
@@ -83,7 +82,7 @@ func (c *control) elect() {
 		return
 	}
 	from := c.view.InSync
-	if c.w.opt.Planted.Breaks(planted.ElectAnyone) {
+	if c.w.opt.Planted.Breaks(partition.ElectAnyone) {
 		from = c.view.Members
 	}
 	var candidates []partition.Member
@@ -164,7 +163,7 @@ func (c *control) register(n *node, store string, incarnation uint64) {
 // renew answers whether the session is open.
 func (c *control) renew(n *node, incarnation uint64) bool {
 	s := &c.sessions[n.id]
-	if s.incarnation != incarnation || !s.open && !c.w.opt.Planted.Breaks(planted.StickyLease) {
+	if s.incarnation != incarnation || !s.open && !c.w.opt.Planted.Breaks(partition.StickyLease) {
 		return false
 	}
 	s.renewed = c.clock()

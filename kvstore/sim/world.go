@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
-	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // Options choose a run.
@@ -22,7 +21,7 @@ type Options struct {
 	// Clients and Keys shape the load.
 	Clients, Keys int
 	// Planted breaks a rule, in builds with the tag "planted".
-	Planted planted.Rules
+	Planted partition.Planted
 }
 
 // Result is what a run has found.
