@@ -21,8 +21,8 @@ test: unit planted compose-test ## all tests that CI runs
 unit: ## unit, property, simulation and end-to-end tests, with the race detector
 	$(GO) test $(TESTFLAGS) ./...
 
-planted: ## show that the simulator convicts builds with one rule broken
-	$(GO) test -tags planted ./kvstore/sim -run Planted
+planted: ## show that the simulators convict clusters with one rule broken
+	$(GO) test -tags planted ./clusterkit ./kvstore/sim -run Planted
 
 compose-test: ## a cluster of containers that loses one, where there is a Docker engine
 	docker/compose_test.sh
@@ -41,7 +41,8 @@ bench: ## run the benchmarks
 
 SEEDS ?= 100000
 SEED ?= 1
-sim: ## run many random schedules of the replication protocol (SEEDS=100000 SEED=1)
+sim: ## run many random schedules of both protocols (SEEDS=100000 SEED=1)
+	$(GO) test ./clusterkit -run TestSchedules -v -timeout 0 -seeds $(SEEDS) -seed $(SEED)
 	$(GO) test ./kvstore/sim -run TestSchedules -v -timeout 0 -seeds $(SEEDS) -seed $(SEED)
 
 KILLS ?= 20

@@ -23,7 +23,7 @@ type ClusterKit struct {
 	returning bool
 	clock     Clock
 	log       *slog.Logger
-	handler   http.Handler
+	api       *api
 
 	state      *fsm
 	watch      *watchers
@@ -35,12 +35,16 @@ type ClusterKit struct {
 	founder    *founder
 	proposer   *proposer
 	book       *addressBook
-	metrics    metrics
+	// http asks nodes of which only the HTTP address is known.
+	http    *http.Client
+	metrics metrics
 	// ready is closed and renewed whenever HoldsLease may have changed.
 	ready *broadcast
 	// self is this node as it describes itself, without session.
 	self     atomic.Pointer[Node]
 	stopping atomic.Bool
+	// departing: this node is being decommissioned by itself.
+	departing atomic.Bool
 
 	// ctx ends when the node stops; wg has its goroutines, except for those that
 	// wait for Raft.
@@ -137,6 +141,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
 	ck.watch = newWatchers(ck.state.Map)
 	ck.book = &addressBook{state: ck.state}
+	ck.http = &http.Client{Transport: &http.Transport{DialContext: opts.Network.DialContext, DisableKeepAlives: true}}
 	ck.proposer = &proposer{use: &ck.raftUse}
 	ck.hooks = newHookRunner(opts.NodeID, ck.storeID, ck.joined, ck.log)
 	if !opts.ManagedReplication && !opts.ExplicitAcknowledge {
@@ -150,7 +155,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 		awaitMap: ck.awaitMap, changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
 	}
 	ck.controller = &controller{
-		state: ck.state, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
+		state: ck.state, book: ck.book, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
 		serverID: raft.ServerID(ck.serverID()), managed: opts.ManagedReplication,
 		reReplicationDelay: opts.ReReplicationDelay, voterLossTime: voterLossTime,
 		founding: dir.founding,
@@ -158,7 +163,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.proposer.objection = ck.controller.objection
 	ck.setAddresses(opts.RaftAddr, opts.HTTPAddr)
 	ck.founder = newFounder(ck.serverID(), opts.Bootstrap && !ck.returning, len(ck.joinAddrs()) == 0, ck.log)
-	ck.handler = ck.routes()
+	ck.api = newAPI(ck)
 	return ck
 }
 
@@ -174,7 +179,7 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 		Store:    ck.storeID,
 		RaftID:   ck.serverID(),
 		Zone:     ck.opts.Zone,
-		Weight:   ck.opts.Weight,
+		Weight:   max(1, ck.opts.Weight),
 		Services: ck.opts.Services,
 	})
 }
@@ -236,6 +241,9 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.proposer.raft, ck.proposer.client = r, ck.net.client
 	ck.controller.raft = r
 	ck.book.raft.Store(r)
+	if err := ck.dir.update(func(id *identity) { id.Starts++ }); err != nil {
+		return false, err
+	}
 	// Others that decide whether to found a cluster ask this node meanwhile.
 	ck.net.serve(ck)
 	if empty {
@@ -246,6 +254,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.raftUse.run(func() { ck.controller.run(ck.inCluster, notify) })
 	ck.wg.Go(func() { ck.resign(r) })
 	ck.wg.Go(func() { ck.hooks.cursor.run(ck.ctx) })
+	ck.wg.Go(ck.announce)
 	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)
@@ -344,7 +353,7 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 	}
 	ref := sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
 	if m := ck.Map(); m != nil && ref.openIn(m) {
-		if _, err := ck.proposer.propose(ctx, endSessionCommand{Session: ref, DropCopies: !ck.opts.ManagedReplication}); err != nil {
+		if _, err := ck.proposer.propose(ctx, endSessionCommand{Sessions: []sessionRef{ref}, DropCopies: !ck.opts.ManagedReplication}); err != nil {
 			ck.log.Debug("goodbye not said", "error", err)
 		}
 	}
@@ -405,7 +414,12 @@ func (ck *ClusterKit) release() error {
 // fail makes this node useless for good, and says so through Done. It does not
 // block: the state machine calls it.
 func (ck *ClusterKit) fail(err error) {
-	ck.log.Error("this node cannot be part of the cluster", "error", err)
+	if ck.departing.Load() && errors.Is(err, ErrJoinRefused) {
+		err = ErrLeft
+		ck.log.Info("this node has left the cluster")
+	} else {
+		ck.log.Error("this node cannot be part of the cluster", "error", err)
+	}
 	ck.end(err)
 	ck.leave()
 }

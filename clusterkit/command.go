@@ -189,6 +189,9 @@ func (c inSyncCommand) apply(m *Map, _ uint64) (*Map, result) {
 	changed := e.partition(c.Partition)
 	touch(changed, "in-sync set changed by the primary")
 	changed.InSync = slices.Clone(c.InSync)
+	// The primary may be gone by now, and a member that was added the first to
+	// be there.
+	e.electMissing("the primary is gone")
 	return e.result(), result{}
 }
 
@@ -245,6 +248,9 @@ func (c acknowledgeCommand) apply(m *Map, _ uint64) (*Map, result) {
 	changed := e.partition(c.Partition)
 	touch(changed, "copied to "+c.Member.Node)
 	changed.InSync = append(slices.Clone(changed.InSync), c.Member)
+	// Where all complete copies are away or lost, this one takes over.
+	e.electMissing("copied to " + c.Member.Node)
+	e.dropAbsentFromNewEpochs()
 	return e.result(), result{}
 }
 

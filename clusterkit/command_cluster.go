@@ -36,7 +36,7 @@ func (c cancelCommand) apply(m *Map, _ uint64) (*Map, result) {
 	}
 	for _, i := range c.Partitions {
 		if i < 0 || i >= len(m.Partitions) {
-			return m, refuse(codeRefusedChange, "there is no partition %d: they are 0 to %d", i, len(m.Partitions)-1)
+			return m, refuse(codeNoPartition, "%d: they are 0 to %d", i, len(m.Partitions)-1)
 		}
 	}
 	e := newEdit(m)
@@ -107,7 +107,7 @@ func (c replicationCommand) apply(m *Map, _ uint64) (*Map, result) {
 	config := m.Config
 	config.ReplicationFactor = c.ReplicationFactor
 	if _, err := config.withDefaults(); err != nil || c.ReplicationFactor == 0 {
-		return m, refuse(codeRefusedChange, "a replication factor of %d is out of range: use %d, the number of copies that must be in sync, to %d", c.ReplicationFactor, m.Config.MinInSync, maxReplicationFactor)
+		return m, refuse(codeBadRequest, "a replication factor of %d is out of range: use %d, the number of copies that must be in sync, to %d", c.ReplicationFactor, m.Config.MinInSync, maxReplicationFactor)
 	}
 	if nodes := m.placeable(""); nodes < c.ReplicationFactor && c.ReplicationFactor > m.Config.ReplicationFactor {
 		return m, refuse(codeRefusedChange, "%d copies of each partition need as many nodes that are up and not drained, there are %d: add nodes first", c.ReplicationFactor, nodes)
@@ -142,9 +142,9 @@ func (c metadataCommand) apply(m *Map, _ uint64) (*Map, result) {
 	case m == nil:
 		return m, refuse(codeNoCluster, "")
 	case c.Key == "" || len(c.Key) > maxMetadataKey:
-		return m, refuse(codeRefusedChange, "a metadata key has 1 to %d bytes, not %d", maxMetadataKey, len(c.Key))
+		return m, refuse(codeBadRequest, "a metadata key has 1 to %d bytes, not %d", maxMetadataKey, len(c.Key))
 	case len(c.Value) > maxMetadataValue:
-		return m, refuse(codeRefusedChange, "a metadata value has at most %d bytes, not %d: keep the data elsewhere and its address here", maxMetadataValue, len(c.Value))
+		return m, refuse(codeBadRequest, "a metadata value has at most %d bytes, not %d: keep the data elsewhere and its address here", maxMetadataValue, len(c.Value))
 	case c.Delete && !exists, !c.Delete && exists && old == c.Value:
 		return m, result{}
 	case !c.Delete && !exists && len(m.Metadata) >= maxMetadataEntries:

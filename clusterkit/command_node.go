@@ -60,7 +60,7 @@ func (c weightCommand) apply(m *Map, _ uint64) (*Map, result) {
 		return m, bad
 	}
 	if c.Weight < 1 || c.Weight > maxWeight {
-		return m, refuse(codeRefusedChange, "a weight of %d is out of range: use 1 to %d, or drain the node", c.Weight, maxWeight)
+		return m, refuse(codeBadRequest, "a weight of %d is out of range: use 1 to %d, or drain the node", c.Weight, maxWeight)
 	}
 	if n.Weight == c.Weight {
 		return m, result{}
@@ -158,7 +158,7 @@ func nodeAt(m *Map, id string) (*Node, result) {
 	}
 	n := m.Node(id)
 	if n == nil {
-		return nil, refuse(codeRefusedChange, "there is no node %q: the nodes are %s", id, someOf(m.nodeIDs()))
+		return nil, refuse(codeNoNode, "%q: the nodes are %s", id, someOf(m.nodeIDs()))
 	}
 	return n, result{}
 }

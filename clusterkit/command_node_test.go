@@ -104,7 +104,7 @@ func TestDrainEmptiesANodeAndRemoveEndsIt(t *testing.T) {
 
 func TestDrainIsRefusedWhereCopiesWouldBeMissing(t *testing.T) {
 	m := settle(t, fourNodes(t))
-	mustRefuse(t, m, drainCommand{Node: "n9", Drain: true}, `no node "n9"`)
+	mustRefuse(t, m, drainCommand{Node: "n9", Drain: true}, `no such node: "n9"`)
 	m = mustApply(t, m, drainCommand{Node: "n1", Drain: true})
 	mustRefuse(t, m, drainCommand{Node: "n2", Drain: true}, "without n2 there are 2: add a node first")
 	dead := lose(settle(t, fourNodes(t)), t, "n1")

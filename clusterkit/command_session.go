@@ -1,5 +1,7 @@
 package clusterkit
 
+import "slices"
+
 // sessionRef names one session.
 type sessionRef struct {
 	Node        string `json:"node"`
@@ -56,7 +58,7 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 			// ended: nobody uses the old store.
 			e.loseStore(*old)
 		case old.Alive:
-			e.endSession(*old, c.DropCopies, nil, c.Node.ID+" restarted")
+			e.endSessions([]Node{*old}, c.DropCopies, c.Node.ID+" restarted")
 		}
 	}
 	node.Alive = true
@@ -97,17 +99,15 @@ func (c renewCommand) apply(m *Map, term uint64) (*Map, result) {
 	return m, r
 }
 
-// endSessionCommand ends a session and, in the same entry, elects primaries in
-// the node's place. A leader of an earlier term may not end a session: it does
-// not know of the renewals that came after it.
+// endSessionCommand ends sessions and, in the same entry, elects primaries in
+// the nodes' places: nobody is elected who goes in the same moment. A leader of
+// an earlier term may not end a session: it does not know of the renewals that
+// came after it.
 type endSessionCommand struct {
 	// Term is the leader's, 0 when the node itself says goodbye.
-	Term       uint64     `json:"term,omitempty"`
-	Session    sessionRef `json:"session"`
-	DropCopies bool       `json:"drop_copies,omitempty"`
-	// Silent are the sessions that are being ended together with this one:
-	// their nodes take over from nobody.
-	Silent []sessionRef `json:"silent,omitempty"`
+	Term       uint64       `json:"term,omitempty"`
+	Sessions   []sessionRef `json:"sessions"`
+	DropCopies bool         `json:"drop_copies,omitempty"`
 }
 
 func (endSessionCommand) kind() commandKind { return kindEndSession }
@@ -119,15 +119,26 @@ func (c endSessionCommand) apply(m *Map, term uint64) (*Map, result) {
 	if c.Term != 0 && c.Term != term {
 		return m, refuse(codeStale, "ended by the leader of term %d in term %d", c.Term, term)
 	}
-	if !c.Session.openIn(m) {
+	var nodes []Node
+	var names []string
+	for i, s := range c.Sessions {
+		if s.openIn(m) && !slices.Contains(c.Sessions[:i], s) {
+			nodes = append(nodes, *m.Node(s.Node))
+			names = append(names, s.Node)
+		}
+	}
+	if len(nodes) == 0 {
 		return m, result{}
 	}
-	reason := c.Session.Node + " stopped"
+	reason := someOf(names) + " stopped"
 	if c.Term != 0 {
-		reason = c.Session.Node + " was lost"
+		reason = "lost " + someOf(names)
 	}
 	e := newEdit(m)
-	e.endSession(*m.Node(c.Session.Node), c.DropCopies, c.Silent, reason)
+	e.endSessions(nodes, c.DropCopies, reason)
 	e.electMissing(reason)
+	if c.DropCopies {
+		e.dropAbsentFromNewEpochs()
+	}
 	return e.result(), result{}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -19,6 +20,8 @@ const (
 	pathRenew   = "/renew"
 	pathPropose = "/propose"
 	pathJoin    = "/join"
+
+	pathAnnounce = "/announce"
 
 	// maxControlBody bounds a request and an answer.
 	maxControlBody = 4 << 20
@@ -85,17 +88,21 @@ func (c *controlClient) call(ctx context.Context, peer, path string, request, re
 		return fmt.Errorf("encode control request: %w", err)
 	}
 	// The peer's address has characters that no URL host can have.
-	url := "http://" + hex.EncodeToString([]byte(peer)) + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	target := "http://" + hex.EncodeToString([]byte(peer)) + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("build control request: %w", err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		// Its text has the URL, which nobody can read.
+		if sent, ok := errors.AsType[*url.Error](err); ok {
+			err = sent.Err
+		}
 		if errors.As(err, new(unreachableError)) {
 			return fmt.Errorf("%w: %w", ErrNoLeader, err)
 		}
-		return fmt.Errorf("%w: %w", ErrUnknown, err)
+		return fmt.Errorf("%w: %s: %w", ErrUnknown, peer, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -115,7 +122,9 @@ type leaderAPI interface {
 	admit(ctx context.Context, req joinRequest) (joinResponse, error)
 }
 
-func controlHandler(api leaderAPI) http.Handler {
+// controlHandler answers the control calls; heard takes announcements, on any
+// node.
+func controlHandler(api leaderAPI, heard func(context.Context, announceRequest) (announceResponse, error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathRenew, func(w http.ResponseWriter, r *http.Request) {
 		var req renewRequest
@@ -140,6 +149,17 @@ func controlHandler(api leaderAPI) http.Handler {
 			verdict = result{Code: codeOf(err), Message: err.Error()}
 		}
 		writeControl(w, verdict)
+	})
+	mux.HandleFunc("POST "+pathAnnounce, func(w http.ResponseWriter, r *http.Request) {
+		var req announceRequest
+		if !readControl(w, r, &req) {
+			return
+		}
+		resp, err := heard(r.Context(), req)
+		if err != nil {
+			resp = announceResponse{Code: codeOf(err), Message: err.Error()}
+		}
+		writeControl(w, resp)
 	})
 	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) {
 		var req joinRequest

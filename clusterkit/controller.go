@@ -22,6 +22,7 @@ import (
 type controller struct {
 	raft     *raft.Raft
 	state    *fsm
+	book     *addressBook
 	proposer *proposer
 	clock    Clock
 	log      *slog.Logger

@@ -32,7 +32,7 @@ func nodesOf(ids ...string) []placement.Node {
 func lose(m *Map, t testing.TB, ids ...string) *Map {
 	t.Helper()
 	for _, id := range ids {
-		m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{id, m.Node(id).Incarnation}})
+		m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{id, m.Node(id).Incarnation}}})
 	}
 	return m
 }

@@ -35,7 +35,26 @@ var (
 	// ErrRefused is definite: the change would do harm, or names what is not
 	// there. The message says what is missing.
 	ErrRefused = errors.New("refused")
+	// ErrNoNode is an ErrRefused: the cluster has no node of that ID.
+	ErrNoNode error = refusal("no such node")
+	// ErrNoPartition is an ErrRefused: the cluster has no such partition.
+	ErrNoPartition error = refusal("no such partition")
+	// ErrDraining is returned by [ClusterKit.Decommission] and
+	// [ClusterKit.Leave] when the context ended before the node was removed, or
+	// no leader could be reached. The node is drained, which goes on, and the
+	// call may be repeated.
+	ErrDraining = errors.New("the drain goes on")
+	// ErrLeft is why [ClusterKit.Done] is closed on a node that has left its
+	// cluster by [ClusterKit.Leave] or POST /cluster/leave.
+	ErrLeft = errors.New("this node has left the cluster")
 )
+
+// refusal is a kind of [ErrRefused].
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func (refusal) Is(target error) bool { return target == ErrRefused }
 
 // Returned by every method that changes the cluster.
 var (
@@ -69,6 +88,19 @@ const (
 	// codeRefusedChange stands for [ErrRefused].
 	codeRefusedChange code = "refused"
 	codeBadRequest    code = "bad_request"
+	codeElsewhere     code = "another_cluster"
+	codeNoNode        code = "unknown_node"
+	codeNoPartition   code = "unknown_partition"
+)
+
+// Codes that only an answer of the HTTP API has.
+const (
+	codeForbidden code = "forbidden"
+	codeNotFound  code = "not_found"
+	codeMethod    code = "method_not_allowed"
+	codeTooLarge  code = "too_large"
+	codeNotReady  code = "not_ready"
+	codeStopped   code = "stopped"
 )
 
 // errorOf is the only place where a code becomes an error.
@@ -83,12 +115,15 @@ func errorOf(c code, message string) error {
 		codeRefused:       ErrJoinRefused,
 		codeRefusedChange: ErrRefused,
 		codeBadRequest:    errBadRequest,
+		codeElsewhere:     errAnotherCluster,
+		codeNoNode:        ErrNoNode,
+		codeNoPartition:   ErrNoPartition,
 	}[c]
 	switch {
 	case c == codeOK:
 		return nil
 	case sentinel == nil:
-		return fmt.Errorf("%s: %s", c, message)
+		return fmt.Errorf("%w: %s: %s", ErrUnknown, c, message)
 	case message == "":
 		return sentinel
 	default:
@@ -115,10 +150,16 @@ func codeOf(err error) code {
 		return codeIncarnation
 	case errors.Is(err, ErrJoinRefused):
 		return codeRefused
-	case errors.Is(err, ErrRefused):
-		return codeRefusedChange
 	case errors.Is(err, errBadRequest):
 		return codeBadRequest
+	case errors.Is(err, errAnotherCluster):
+		return codeElsewhere
+	case errors.Is(err, ErrNoNode):
+		return codeNoNode
+	case errors.Is(err, ErrNoPartition):
+		return codeNoPartition
+	case errors.Is(err, ErrRefused):
+		return codeRefusedChange
 	default:
 		return codeUnknown
 	}
@@ -128,5 +169,7 @@ func codeOf(err error) code {
 var (
 	errNodeIDInUse      = errors.New("node ID in use by another live store")
 	errStaleIncarnation = errors.New("stale incarnation")
-	errBadRequest       = errors.New("bad request")
+	errAnotherCluster   = errors.New("another cluster")
+	// errBadRequest names a value that can never be used; it is an ErrRefused.
+	errBadRequest error = refusal("bad request")
 )

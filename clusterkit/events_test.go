@@ -34,13 +34,13 @@ func tellAll(events []Event) []string {
 func TestEventsBetweenMaps(t *testing.T) {
 	full := clusterOf(t)
 	four := mustApply(t, full, register("n4", "s4", 1))
-	dropped := mustApply(t, full, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}, DropCopies: true})
+	dropped := mustApply(t, full, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}, DropCopies: true})
 	back := mustApply(t, dropped, register("n1", "s1", 2))
 	copied := mustApply(t, back, acknowledgeCommand{Member: copyOn(t, back, 0, "n1")})
 	p := &copied.Partitions[0]
 	settled := mustApply(t, copied, transferCommand{TransferRequest{0, p.Epoch, p.Primary, "n1"}})
 	toFour := mustApply(t, four, desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1", "n2", "n4"}}}})
-	deadFour := mustApply(t, toFour, endSessionCommand{Term: testTerm, Session: sessionRef{"n4", 1}, DropCopies: true})
+	deadFour := mustApply(t, toFour, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n4", 1}}, DropCopies: true})
 	removed := *full
 	removed.Nodes = full.Nodes[:2]
 	for _, tt := range []struct {
@@ -91,7 +91,7 @@ func TestEventsAddUp(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(rt, "changes") {
 			m := maps[len(maps)-1]
 			id := rapid.SampledFrom([]string{"n1", "n2", "n3", "n4", "n5"}).Draw(rt, "node")
-			var c command = endSessionCommand{Term: testTerm, Session: sessionRef{id, incarnations[id]}, DropCopies: true}
+			var c command = endSessionCommand{Term: testTerm, Sessions: []sessionRef{{id, incarnations[id]}}, DropCopies: true}
 			switch rapid.IntRange(0, 3).Draw(rt, "kind") {
 			case 0:
 				incarnations[id]++

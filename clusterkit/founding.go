@@ -141,7 +141,7 @@ func (noClusterError) Unwrap() error { return ErrNotReady }
 // enter asks to be let in once, and founds the cluster where that falls to
 // this node.
 func (ck *ClusterKit) enter(ctx context.Context) (founded bool, err error) {
-	resp, err := ck.joiner().attempt(ctx)
+	resp, err := ck.joiner(ctx).attempt(ctx)
 	if ck.stopping.Load() {
 		return false, ErrStopped
 	}

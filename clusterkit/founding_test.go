@@ -276,7 +276,7 @@ func TestNodeThatStopsFoundsNothing(t *testing.T) {
 	var ck *ClusterKit
 	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		ck.stopping.Store(true)
-		writeError(w, http.StatusServiceUnavailable, codeNoCluster, "")
+		(&responder{ResponseWriter: w}).fail(ErrNotReady)
 	}))
 	defer peer.Close()
 	c.edit = func(o *Options) { o.JoinAddr = peer.Listener.Addr().String() }

@@ -24,7 +24,7 @@ func TestABrokenStateMachineMakesNoSnapshot(t *testing.T) {
 	if _, err := f.Snapshot(); err == nil {
 		t.Error("a snapshot was made although an entry is missing")
 	}
-	if _, err := applyTo(f, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}); err == nil || !f.Map().Node("n1").Alive {
+	if _, err := applyTo(f, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}}); err == nil || !f.Map().Node("n1").Alive {
 		t.Errorf("went on after an entry that is missing: %v", err)
 	}
 }

@@ -8,7 +8,7 @@ func TestHealth(t *testing.T) {
 		desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}})
 	pair := mustApply(t, foundedMap(1, 3), register("n1", "s1", 1), register("n2", "s2", 1),
 		desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1", "n2"}}}})
-	dropped := mustApply(t, full, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}, DropCopies: true})
+	dropped := mustApply(t, full, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}, DropCopies: true})
 	for _, tt := range []struct {
 		name string
 		m    *Map

@@ -399,7 +399,7 @@ func TestARetryTakesTheNewestSource(t *testing.T) {
 			t.Fatalf("%d calls in two seconds, want 5", len(changes))
 		}
 		at := time.Now()
-		orphaned := mustApply(t, learner, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}, DropCopies: true})
+		orphaned := mustApply(t, learner, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}, DropCopies: true})
 		r.see(orphaned)
 		if len(changes) != 6 || time.Since(at) != 0 {
 			t.Fatalf("%d calls after the source has died, want one more at once", len(changes))
@@ -469,7 +469,7 @@ func TestTheContextEndsWithTheCopy(t *testing.T) {
 	}{
 		{"released", func(r *testRunner) { r.see(withoutLearner(t, learner)) }},
 		{"assigned anew", func(r *testRunner) {
-			gone := mustApply(t, learner, endSessionCommand{Term: testTerm, Session: sessionRef{"n2", 1}, DropCopies: true})
+			gone := mustApply(t, learner, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n2", 1}}, DropCopies: true})
 			r.see(gone)
 		}},
 		{"stopped", func(r *testRunner) { r.stop() }},

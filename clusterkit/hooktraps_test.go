@@ -94,7 +94,7 @@ func TestTrapPrimaryFlipsBeforeTheHookHasReturned(t *testing.T) {
 		hooks.hold()
 		c.Add("node-4")
 		c.Eventually("hooks on node-4", func() bool { return len(hooks.on("node-4")) > 0 })
-		time.Sleep(time.Minute)
+		time.Sleep(15 * time.Second)
 		node := c.Node("node-4")
 		for _, p := range c.Map().Partitions {
 			if p.Primary == "node-4" || node.IsPrimary(&p) || node.IsReplica(&p) || slices.Contains(nodesOf(p.InSync), "node-4") {

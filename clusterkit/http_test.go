@@ -1,29 +1,12 @@
 package clusterkit
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 )
-
-// ask requests the path of a node and decodes a JSON answer.
-func (c *testCluster) ask(node, path string) (int, map[string]any) {
-	c.t.Helper()
-	resp, err := http.Get("http://" + c.http[node] + path)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var body map[string]any
-	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
-		c.t.Fatalf("GET %s: %v", path, err)
-	}
-	return resp.StatusCode, body
-}
 
 func TestHTTPEndpoints(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
@@ -77,9 +60,46 @@ func TestHTTPEndpoints(t *testing.T) {
 				t.Errorf("%v", body)
 			}
 		}},
+		{"/nodes", 200, func(t *testing.T, body map[string]any) {
+			nodes := body["nodes"].([]any)
+			held := 0.0
+			for _, n := range nodes {
+				held += n.(map[string]any)["primaries"].(float64) + n.(map[string]any)["replicas"].(float64)
+			}
+			if len(nodes) != 3 || held != 3*16 {
+				t.Errorf("%v", body)
+			}
+		}},
+		{"/nodes/node-3", 200, func(t *testing.T, body map[string]any) {
+			if body["id"] != "node-3" || body["primaries"].(float64)+body["replicas"].(float64) != 16 {
+				t.Errorf("%v", body)
+			}
+		}},
+		{"/nodes/node-9", 404, wantCode("unknown_node")},
+		{"/moves", 200, func(t *testing.T, body map[string]any) {
+			if len(body["moves"].([]any)) != 0 || body["paused"] != false {
+				t.Errorf("%v", body)
+			}
+		}},
+		{"/metadata", 200, func(t *testing.T, body map[string]any) {
+			if len(body["metadata"].(map[string]any)) != 0 {
+				t.Errorf("%v", body)
+			}
+		}},
+		{"/metadata/nothing", 404, wantCode("not_found")},
+		{"/cluster?wait=2m", 400, wantCode("bad_request")},
+		{"/cluster?wait=soon", 400, wantCode("bad_request")},
+		{"/cluster?version=new", 400, wantCode("bad_request")},
+		{"/openapi.json", 200, func(t *testing.T, body map[string]any) {
+			if body["openapi"] != "3.1.0" {
+				t.Errorf("openapi %v", body["openapi"])
+			}
+		}},
 		{"/health", 200, wantStatus("ok")},
 		{"/livez", 200, wantStatus("ok")},
+		{"/livez?verbose", 200, wantChecks("membership")},
 		{"/readyz", 200, wantStatus("ready")},
+		{"/readyz?verbose", 200, wantChecks("running", "membership", "map", "session", "lease")},
 		{"/health/detailed", 200, func(t *testing.T, body map[string]any) {
 			if body["status"] != "ok" || body["holds_lease"] != true || body["node"].(map[string]any)["id"] != "node-2" {
 				t.Errorf("%v", body)
@@ -90,49 +110,25 @@ func TestHTTPEndpoints(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.path, func(t *testing.T) {
-			status, body := c.ask("node-2", tt.path)
-			if status != tt.status {
-				t.Fatalf("status %d, want %d: %v", status, tt.status, body)
+			got := c.ask("node-2", tt.path)
+			if got.status != tt.status {
+				t.Fatalf("status %d, want %d: %v", got.status, tt.status, got.body)
 			}
-			tt.check(t, body)
+			tt.check(t, got.body)
 		})
 	}
-	t.Run("/metrics", func(t *testing.T) {
-		resp, err := http.Get("http://" + c.http["node-2"] + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, line := range []string{
-			`clusterkit_nodes{state="alive"} 3`, `clusterkit_cluster_partitions{condition="without_primary"} 0`,
-			"clusterkit_lease_held 1", `clusterkit_session_renewals_total{result="ok"} `,
-		} {
-			if !strings.Contains(string(text), line) {
-				t.Errorf("no %q in\n%s", line, text)
-			}
-		}
-	})
 	t.Run("join through a follower", func(t *testing.T) {
 		follower := three[slices.IndexFunc(three, func(id string) bool { return id != leader })]
 		for body, want := range map[string]string{
-			`{"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1","cluster_name":"other"}`: "join_refused",
-			`{"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1"}`:                        "node_id_in_use",
+			`{"protocol":1,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1","cluster_name":"other"}`: "join_refused",
+			`{"protocol":1,"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1"}`:                        "node_id_in_use",
+			`{"protocol":9,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`:                        "join_refused",
 			`{"node_id":""}`: "bad_request",
 			`not JSON`:       "bad_request",
 		} {
-			resp, err := http.Post("http://"+c.http[follower]+"/cluster/join", "application/json", strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
+			if got := c.send(follower, http.MethodPost, "/cluster/join", body); got.code() != want {
+				t.Errorf("%s: %d %v; want %s", body, got.status, got.body, want)
 			}
-			var answer errorBody
-			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || string(answer.Error.Code) != want || resp.StatusCode < 400 {
-				t.Errorf("%s: %s %+v, %v; want %s", body, resp.Status, answer, err, want)
-			}
-			resp.Body.Close()
 		}
 	})
 }
@@ -153,33 +149,94 @@ func wantStatus(status string) func(*testing.T, map[string]any) {
 	}
 }
 
-// TestHandlerBeforeTheCluster asks a node that was not started.
-func TestHandlerBeforeTheCluster(t *testing.T) {
-	c := newTestCluster(t, Config{})
-	ck, err := NewClusterKit(c.options("node-1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stop(t, ck)
-	for path, want := range map[string]int{
-		"/health": 200, "/livez": 200, "/health/detailed": 200, "/metrics": 200, "/consensus/stats": 200,
-		"/readyz": 503, "/cluster": 503, "/partitions": 503, "/partitions/stats": 503, "/partitions/key?key=a": 503, "/consensus/leader": 503,
-	} {
-		w := httptest.NewRecorder()
-		ck.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
-		if w.Code != want {
-			t.Errorf("GET %s: %d, want %d: %s", path, w.Code, want, w.Body)
+// wantChecks wants these checks, all of them ok.
+func wantChecks(names ...string) func(*testing.T, map[string]any) {
+	return func(t *testing.T, body map[string]any) {
+		var got []string
+		for _, c := range body["checks"].([]any) {
+			if c := c.(map[string]any); c["status"] == "ok" {
+				got = append(got, c["name"].(string))
+			}
+		}
+		if !slices.Equal(got, names) {
+			t.Errorf("ok are %v, want %v: %v", got, names, body)
 		}
 	}
-	w := httptest.NewRecorder()
-	join := `{"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`
-	ck.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/cluster/join", strings.NewReader(join)))
-	if w.Code != http.StatusServiceUnavailable {
-		t.Errorf("join: %d, want 503: %s", w.Code, w.Body)
+}
+
+// TestHandlerBeforeTheCluster asks a node that was not started.
+func TestHandlerBeforeTheCluster(t *testing.T) {
+	ck := newStopped(t)
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		code               any
+	}{
+		{"GET", "/health", "", 200, nil},
+		{"GET", "/livez", "", 200, nil},
+		{"GET", "/health/detailed", "", 200, nil},
+		{"GET", "/metrics", "", 200, nil},
+		{"GET", "/consensus/stats", "", 200, nil},
+		{"GET", "/openapi.json", "", 200, nil},
+		{"GET", "/readyz", "", 503, "not_ready"},
+		{"GET", "/cluster", "", 503, "no_cluster"},
+		{"GET", "/partitions", "", 503, "no_cluster"},
+		{"GET", "/partitions/stats", "", 503, "no_cluster"},
+		{"GET", "/partitions/key?key=a", "", 503, "no_cluster"},
+		{"GET", "/nodes/node-1", "", 503, "no_cluster"},
+		{"GET", "/consensus/leader", "", 503, "no_leader"},
+		{"POST", "/moves/plan", "", 503, "no_cluster"},
+		{"POST", "/moves/pause", "", 503, "stopped"},
+		{"POST", "/nodes/node-1/drain", "", 503, "stopped"},
+		{"POST", "/partitions/partition-0/accept-data-loss", `{"node":"node-1","epoch":1}`, 503, "no_cluster"},
+		{"POST", "/cluster/join", `{"protocol":1,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`, 503, "no_leader"},
+	} {
+		got := serve(t, ck, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
+		if got.status != tt.status || got.code() != tt.code {
+			t.Errorf("%s %s: %d %v, want %d with %v", tt.method, tt.path, got.status, got.body, tt.status, tt.code)
+		}
+	}
+	verbose := serve(t, ck, httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil))
+	checks := verbose.body["error"].(map[string]any)["checks"].([]any)
+	if first := checks[0].(map[string]any); len(checks) != 5 || first["name"] != "running" || first["status"] != "failed" || first["reason"] == "" {
+		t.Errorf("%v", verbose.body)
 	}
 	if ck.GetPrimary(nil) != nil || ck.GetReplicas(nil) != nil || ck.GetNodes(nil) != nil || ck.IsPrimary(nil) || ck.IsReplica(nil) || ck.HoldsLease() {
 		t.Error("a node without a map answers for no partition")
 	}
+}
+
+// TestReadinessIsTheLease: no check fails where the node may act, and one does
+// where it may not.
+func TestReadinessIsTheLease(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	c.start(nil, "node-1")
+	c.ready("node-1")
+	ck := c.nodes["node-1"]
+	failed := func() string {
+		for _, c := range ck.readiness() {
+			if c.Status == checkFailed {
+				return c.Name
+			}
+		}
+		return ""
+	}
+	if got := failed(); got != "" {
+		t.Errorf("%s fails on a node that is ready", got)
+	}
+	held := ck.session.lease.Load()
+	ck.session.lease.Store(&lease{session: held.session})
+	if got := failed(); got != "lease" && !ck.HoldsLease() {
+		t.Errorf("without a lease %q fails", got)
+	}
+	ck.end(ErrLeft)
+	if got := failed(); got != "membership" {
+		t.Errorf("out of the cluster %q fails", got)
+	}
+	if got := c.ask("node-1", "/livez?verbose"); got.status != 503 || got.code() != "not_ready" {
+		t.Errorf("/livez of a node that is out of the cluster: %d %v", got.status, got.body)
+	}
+	c.stop("node-1")
 }
 
 // TestExternalHTTP serves the handler as an application does.
@@ -206,7 +263,7 @@ func TestExternalHTTP(t *testing.T) {
 	c.nodes["node-1"] = ck
 	c.start(nil, "node-2")
 	c.ready("node-1", "node-2")
-	if status, body := c.ask("node-1", "/cluster"); status != 200 || body["cluster_uuid"] != ck.Map().ClusterUUID {
-		t.Errorf("%d %v", status, body)
+	if got := c.ask("node-1", "/cluster"); got.status != 200 || got.body["cluster_uuid"] != ck.Map().ClusterUUID {
+		t.Errorf("%d %v", got.status, got.body)
 	}
 }

@@ -19,10 +19,13 @@ import (
 // joinRequest asks to be let into the cluster. Fields that want nothing of the
 // cluster are zero.
 type joinRequest struct {
-	NodeID string `json:"node_id"`
+	// Protocol is the version that the node speaks.
+	Protocol int    `json:"protocol"`
+	NodeID   string `json:"node_id"`
 	// Store is that of the data directory.
 	Store          string `json:"store"`
 	RaftAddr       string `json:"raft_addr"`
+	HTTPAddr       string `json:"http_addr"`
 	ClusterName    string `json:"cluster_name,omitempty"`
 	PartitionCount int    `json:"partition_count,omitempty"`
 	Hash           string `json:"hash,omitempty"`
@@ -56,6 +59,9 @@ func refusedJoin(err error) joinResponse {
 }
 
 const (
+	pathJoinHTTP     = "/cluster/join"
+	pathAnnounceHTTP = "/cluster/announce"
+
 	joinTimeout = 5 * time.Second
 	// firstContact is how long a node that was let in waits for the leader
 	// before it asks again.
@@ -70,9 +76,15 @@ func (r joinRequest) refusal(m *Map) error {
 	if !nodeIDPattern.MatchString(r.NodeID) || r.Store == "" || r.RaftAddr == "" {
 		return fmt.Errorf("%w: node_id, store and raft_addr are required", errBadRequest)
 	}
+	if r.Protocol != streamVersion {
+		return fmt.Errorf("%w: the node speaks protocol version %d, the cluster %d: run the same version of clusterkit on all nodes", ErrJoinRefused, r.Protocol, streamVersion)
+	}
 	wanted := Config{ClusterName: r.ClusterName, PartitionCount: r.PartitionCount, Hash: r.Hash}
 	if reason := wanted.contradiction(m.Config); reason != "" {
 		return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
+	}
+	if id := raft.ServerID(serverID(r.NodeID, r.Store)); m.wasRemoved(id) {
+		return errRemoved(id)
 	}
 	if r.ClusterUUID != "" && r.ClusterUUID != m.ClusterUUID {
 		return fmt.Errorf("%w: DataDir belongs to cluster %s, but JoinAddr leads to cluster %s: correct one of the two", ErrJoinRefused, r.ClusterUUID, m.ClusterUUID)
@@ -83,12 +95,36 @@ func (r joinRequest) refusal(m *Map) error {
 			lease:  m.Config.LeaseDuration,
 		}
 	}
+	for i := range m.Nodes {
+		if reason := r.unreachable(&m.Nodes[i]); reason != "" {
+			return fmt.Errorf("%w: %s", ErrJoinRefused, reason)
+		}
+	}
 	return nil
+}
+
+// unreachable returns why the node and that one could not reach each other, ""
+// if that cannot be told: only one of the two is on loopback.
+func (r joinRequest) unreachable(n *Node) string {
+	for _, addr := range []struct{ field, own, other string }{
+		{"RaftAddr", r.RaftAddr, n.RaftAddr},
+		{"HTTPAddr", r.HTTPAddr, n.IP},
+	} {
+		own, other := isLoopback(addr.own), isLoopback(addr.other)
+		switch {
+		case n.ID == r.NodeID || addr.own == "" || own == other:
+		case own:
+			return fmt.Sprintf("%s: %s is a loopback address, which %s at %s cannot reach: set AdvertiseAddr to this host's name or address", addr.field, addr.own, n.ID, addr.other)
+		default:
+			return fmt.Sprintf("%s: %s advertises the loopback address %s, which this node at %s cannot reach: set AdvertiseAddr on %s first", addr.field, n.ID, addr.other, addr.own, n.ID)
+		}
+	}
+	return ""
 }
 
 // admit lets the node in, as the leader: Raft replicates to it from now on.
 // It may be repeated.
-func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, error) {
+func (c *controller) admit(ctx context.Context, req joinRequest) (joinResponse, error) {
 	if c.keeper.Load() == nil {
 		return joinResponse{}, fmt.Errorf("%w: this node does not lead", ErrNoLeader)
 	}
@@ -96,12 +132,25 @@ func (c *controller) admit(_ context.Context, req joinRequest) (joinResponse, er
 	if err := req.refusal(m); err != nil {
 		return joinResponse{}, err
 	}
-	id := serverID(req.NodeID, req.Store)
-	future := c.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(peerAddr(id, req.RaftAddr)), 0, serverChangeTimeout)
-	if err := future.Error(); err != nil {
-		return joinResponse{}, raftError(err)
+	admitted := joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}
+	id := raft.ServerID(serverID(req.NodeID, req.Store))
+	addr := raft.ServerAddress(peerAddr(string(id), req.RaftAddr))
+	if slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id && s.Address == addr }) {
+		return admitted, nil
 	}
-	return joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}, nil
+	added := make(chan error, 1)
+	if !c.proposer.use.run(func() { added <- c.raft.AddNonvoter(id, addr, 0, serverChangeTimeout).Error() }) {
+		return joinResponse{}, fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)
+	}
+	select {
+	case err := <-added:
+		if err != nil {
+			return joinResponse{}, raftError(err)
+		}
+		return admitted, nil
+	case <-ctx.Done():
+		return joinResponse{}, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	}
 }
 
 // joiner asks the cluster to let this node in.
@@ -145,37 +194,8 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	var answer joinResponse
-	body, err := json.Marshal(j.request)
-	if err != nil {
-		return answer, fmt.Errorf("encode join request: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/cluster/join", bytes.NewReader(body))
-	if err != nil {
+	if err := askNode(ctx, j.http, addr, pathJoinHTTP, j.request, &answer); err != nil {
 		return answer, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := j.http.Do(req)
-	if err != nil {
-		return answer, err
-	}
-	defer resp.Body.Close()
-	decoder := json.NewDecoder(io.LimitReader(resp.Body, maxControlBody))
-	if resp.StatusCode != http.StatusOK {
-		var refused errorBody
-		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
-			return answer, fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
-		}
-		switch refused.Error.Code {
-		case codeNoCluster:
-			return answer, noClusterError{founder: refused.Error.Founder}
-		case codeConflict:
-			return answer, nodeIDInUse{reason: refused.Error.Message, lease: refused.Error.Lease}
-		default:
-			return answer, errorOf(refused.Error.Code, refused.Error.Message)
-		}
-	}
-	if err := decoder.Decode(&answer); err != nil {
-		return answer, fmt.Errorf("decode answer: %w", err)
 	}
 	if answer.ClusterUUID == "" {
 		return answer, errors.New("answered without a cluster: is it the HTTP address of a node?")
@@ -183,19 +203,51 @@ func (j *joiner) ask(ctx context.Context, addr string) (joinResponse, error) {
 	return answer, nil
 }
 
-// joinAddrs returns whom to ask: this node may be among those of its options.
-func (ck *ClusterKit) joinAddrs() []string {
-	self := ck.self.Load().IP
-	return slices.DeleteFunc(slices.Clone(ck.opts.joinAddrs), func(addr string) bool { return addr == self })
+// askNode posts the request to the HTTP API of a node and decodes its answer.
+func askNode(ctx context.Context, client *http.Client, addr, path string, request, answer any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	decoder := json.NewDecoder(io.LimitReader(resp.Body, maxControlBody))
+	if resp.StatusCode != http.StatusOK {
+		var refused errorBody
+		if err := decoder.Decode(&refused); err != nil || refused.Error.Code == "" {
+			return fmt.Errorf("answered %s: is it the HTTP address of a node?", resp.Status)
+		}
+		switch refused.Error.Code {
+		case codeNoCluster:
+			return noClusterError{founder: refused.Error.Founder}
+		case codeConflict:
+			return nodeIDInUse{reason: refused.Error.Message, lease: refused.Error.Lease}
+		default:
+			return errorOf(refused.Error.Code, refused.Error.Message)
+		}
+	}
+	if err := decoder.Decode(answer); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
+	}
+	return nil
 }
 
-func (ck *ClusterKit) joiner() *joiner {
+func (ck *ClusterKit) joiner(ctx context.Context) *joiner {
 	self := ck.Self()
 	return &joiner{
-		http:  &http.Client{Transport: &http.Transport{DialContext: ck.opts.Network.DialContext, DisableKeepAlives: true}},
-		addrs: ck.joinAddrs(),
+		http:  ck.http,
+		addrs: ck.candidates(ctx),
 		request: joinRequest{
-			NodeID: self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr,
+			Protocol: streamVersion,
+			NodeID:   self.ID, Store: ck.dir.identity().Store, RaftAddr: self.RaftAddr, HTTPAddr: self.IP,
 			ClusterName: ck.opts.wanted.ClusterName, PartitionCount: ck.opts.wanted.PartitionCount, Hash: ck.opts.wanted.Hash,
 			ClusterUUID: ck.dir.identity().ClusterUUID, Bootstrap: ck.founder.candidate(),
 		},

@@ -142,21 +142,21 @@ func (k *keeper) renewed(requests []renewRequest, verdict result, err error) []r
 // endSilent ends the sessions of silent nodes. It reports whether the term goes
 // on.
 func (k *keeper) endSilent(ctx context.Context) bool {
-	for _, c := range k.endings() {
-		k.log.Warn("session ended: the node was silent", "peer", c.Session.Node, "incarnation", c.Session.Incarnation)
-		if _, err := k.apply(ctx, c); !k.goesOn(ctx, "end session", err) {
-			return false
-		}
+	ending, due := k.ending()
+	if !due {
+		return true
 	}
-	return true
+	k.log.Warn("sessions ended: the nodes were silent", "sessions", ending.Sessions)
+	_, err := k.apply(ctx, ending)
+	return k.goesOn(ctx, "end sessions", err)
 }
 
-func (k *keeper) endings() []endSessionCommand {
+func (k *keeper) ending() (endSessionCommand, bool) {
 	m := k.state.Map()
 	now := k.clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.table.endings(m, now)
+	return k.table.ending(m, now)
 }
 
 func (k *keeper) look() time.Duration {

@@ -3,7 +3,6 @@ package clusterkit
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -99,23 +98,16 @@ func (c *controller) objection(proposed command) error {
 		if proposed.DropCopies && !c.knowsOthers(proposed.Node) {
 			return fmt.Errorf("%w: it does not know yet who is present", ErrNoLeader)
 		}
-		if c.votesStill(raft.ServerID(proposed.Node.RaftID)) {
+		id := raft.ServerID(proposed.Node.RaftID)
+		if m := c.state.Map(); m != nil && m.wasRemoved(id) && c.book.votes(id) {
 			return fmt.Errorf("%w: %s was removed and votes still", ErrNoLeader, proposed.Node.ID)
 		}
 	case removeCommand:
 		if m := c.state.Map(); m != nil {
-			return m.needsVote(c.raft.GetConfiguration().Configuration().Servers, proposed.Node)
+			return m.needsVote(c.book.servers(), proposed.Node)
 		}
 	}
 	return nil
-}
-
-// votesStill reports whether the server of a removed node is a voter.
-func (c *controller) votesStill(id raft.ServerID) bool {
-	m := c.state.Map()
-	return m != nil && m.wasRemoved(id) && slices.ContainsFunc(c.raft.GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
-		return s.ID == id && s.Suffrage == raft.Voter
-	})
 }
 
 // knowsOthers reports, on the leader, whether enough is known to register the

@@ -46,6 +46,10 @@ func (ck *ClusterKit) GetReplicas(partition *Partition) []Node {
 	if p == nil {
 		return nil
 	}
+	return m.replicas(p)
+}
+
+func (m *Map) replicas(p *Partition) []Node {
 	var nodes []Node
 	for _, c := range p.InSync {
 		if n := m.Node(c.Node); n != nil && n.Store == c.Store && c.Node != p.Primary {

@@ -15,7 +15,7 @@ func TestIsPrimaryJudgesOneMapByOneLease(t *testing.T) {
 		register("n1", "s1", 1), register("n2", "s2", 1),
 		desireCommand{Term: testTerm, Desired: []desire{{Partition: 0, Nodes: []string{"n1", "n2"}}}})
 	deposed := mustApply(t, primary,
-		endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}},
+		endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}},
 		register("n1", "s1", 2))
 	state := &fsm{}
 	s := &session{state: state, clock: systemClock{}}

@@ -38,9 +38,15 @@ func (ck *ClusterKit) Remove(ctx context.Context, nodeID string) error {
 }
 
 // Decommission drains a node, waits until it is empty, and removes it. When
-// the context ends before, the drain goes on, and the call may be repeated.
+// the context ends before, or no leader can be reached, the error matches
+// [ErrDraining]: the drain goes on, and the call may be repeated.
 func (ck *ClusterKit) Decommission(ctx context.Context, nodeID string) error {
-	if err := ck.Drain(ctx, nodeID); err != nil {
+	err := ck.Drain(ctx, nodeID)
+	if errors.Is(err, ErrNoNode) {
+		// It may have been removed by an earlier call.
+		return ck.Remove(ctx, nodeID)
+	}
+	if err != nil {
 		return err
 	}
 	copies := 0
@@ -48,24 +54,38 @@ func (ck *ClusterKit) Decommission(ctx context.Context, nodeID string) error {
 		if copies = m.copiesOn(nodeID); copies > 0 {
 			continue
 		}
-		err := ck.Remove(ctx, nodeID)
-		if !errors.Is(err, ErrRefused) || m.Node(nodeID) == nil {
+		switch err := ck.Remove(ctx, nodeID); {
+		case errors.Is(err, ErrNoLeader):
+			return fmt.Errorf("decommission %s: %w: %w", nodeID, ErrDraining, err)
+		case !errors.Is(err, ErrRefused) || m.Node(nodeID) == nil:
 			return err
 		}
 		// A copy was assigned to it meanwhile, before the drain was known.
 	}
-	if ctx.Err() == nil {
-		return ErrStopped
+	ended := ctx.Err()
+	if ended == nil {
+		ended = ErrStopped
 	}
-	return fmt.Errorf("decommission %s: it still holds %d copies, the drain goes on: %w", nodeID, copies, ctx.Err())
+	return fmt.Errorf("decommission %s: it still holds %d copies, %w: %w", nodeID, copies, ErrDraining, ended)
 }
 
-// Leave decommissions this node and stops it.
+// Leave decommissions this node and stops it. Done is closed with [ErrLeft].
 func (ck *ClusterKit) Leave(ctx context.Context) error {
-	if err := ck.Decommission(ctx, ck.opts.NodeID); err != nil {
+	if err := ck.depart(ctx); err != nil {
 		return err
 	}
 	return ck.Shutdown(ctx)
+}
+
+// depart decommissions this node, and has the application stop it.
+func (ck *ClusterKit) depart(ctx context.Context) error {
+	ck.departing.Store(true)
+	if err := ck.Decommission(ctx, ck.opts.NodeID); err != nil {
+		ck.departing.Store(false)
+		return err
+	}
+	ck.end(ErrLeft)
+	return nil
 }
 
 // SetReplicationFactor changes the wanted number of copies of each partition,

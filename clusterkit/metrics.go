@@ -29,12 +29,14 @@ func (m metrics) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
+	m.ck.api.requests.Describe(ch)
 }
 
 func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	m.ck.api.requests.Collect(ch)
 	gauge(metricLease, boolMetric(m.ck.HoldsLease()))
 	ch <- prometheus.MustNewConstMetric(metricRenewals, prometheus.CounterValue, float64(m.ck.session.renewals.Load()), "ok")
 	ch <- prometheus.MustNewConstMetric(metricRenewals, prometheus.CounterValue, float64(m.ck.session.failures.Load()), "error")

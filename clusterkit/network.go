@@ -9,6 +9,9 @@ import (
 // the HTTP API, and the requests of a node that joins. The methods mean what
 // those of [net.ListenConfig] and [net.Dialer] mean; network is always "tcp".
 // They may be called concurrently.
+//
+// A Network may also have the method LookupHost of [net.Resolver]: a name in
+// JoinAddr that it resolves to several hosts stands for each of them.
 type Network interface {
 	// Listen opens a listener on host:port; port 0 is any that is free. The
 	// listener's address says which.
@@ -22,6 +25,10 @@ type Network interface {
 
 // tcpNetwork is the network of the machine. Names are resolved at each dial.
 type tcpNetwork struct{ net.Dialer }
+
+func (n *tcpNetwork) LookupHost(ctx context.Context, host string) ([]string, error) {
+	return n.Resolver.LookupHost(ctx, host)
+}
 
 func (*tcpNetwork) Listen(network, address string) (net.Listener, error) {
 	return net.Listen(network, address)

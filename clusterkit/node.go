@@ -29,6 +29,9 @@ func (ck *ClusterKit) Self() Node {
 	n.Incarnation = ck.session.incarnation.Load()
 	if m := ck.Map(); m != nil {
 		n.Alive = sessionRef{Node: n.ID, Incarnation: n.Incarnation}.openIn(m)
+		if known := m.Node(n.ID); known != nil {
+			n.Weight, n.Draining = known.Weight, known.Draining
+		}
 	}
 	return n
 }
@@ -81,6 +84,7 @@ func (ck *ClusterKit) published(prev, next *Map) {
 	ck.hooks.observe(prev, next)
 	ck.events.observe(next)
 	ck.watch.publish(next)
+	ck.api.changed.notify()
 	ck.ready.notify()
 }
 

@@ -28,15 +28,20 @@ type Options struct {
 	RaftAddr string
 	// JoinAddr is the HTTP address of a node of the cluster to join, or
 	// several of them, separated by commas. They are tried for ever; none
-	// needs to be up when this node starts.
+	// needs to be up when this node starts. A name that stands for several
+	// hosts, such as a headless service, stands for each of them; names are
+	// looked up anew at each attempt. A node that returns to its cluster tells
+	// these addresses where it is: so a whole cluster finds together again on
+	// other addresses if each node leads to all others, itself or through those.
 	JoinAddr string
 	// Bootstrap makes this node the first one of a new cluster. Set it on one
 	// node. Beside a JoinAddr it asks there first, joins if any node knows a
 	// cluster, and founds one only when every address was definite: nobody
 	// listens there, or the node knows no cluster. Until then it goes on asking.
-	// Several nodes with Bootstrap must each name all the others in JoinAddr;
-	// then the one whose NodeID sorts first founds. A node that has data ignores
-	// both and returns to its cluster.
+	// Several nodes with Bootstrap must each name all the others in JoinAddr,
+	// one by one: a name that stands for several hosts may not have them all
+	// yet. Then the one whose NodeID sorts first founds. A node that has data
+	// returns to its cluster, whatever Bootstrap and JoinAddr say.
 	Bootstrap bool
 	// DataDir keeps the node's identity and its Raft log. One process at a
 	// time can use it.
@@ -49,7 +54,8 @@ type Options struct {
 	// AdvertiseAddr is the host, without a port, by which other nodes reach
 	// this one. It is needed when RaftAddr has a wildcard host such as
 	// 0.0.0.0. Names are resolved at each dial. Default: the hosts of HTTPAddr
-	// and RaftAddr.
+	// and RaftAddr. Nodes with loopback addresses and nodes with others do not
+	// let each other in.
 	AdvertiseAddr string
 	// Services are addresses of this node that the application wants others to
 	// find in [Node.Services], by name: host:port, or :port, which takes the
@@ -155,6 +161,9 @@ func (o Options) resolve() (settings, error) {
 	for addr := range strings.SplitSeq(o.JoinAddr, ",") {
 		if addr = strings.TrimSpace(addr); addr == "" {
 			continue
+		}
+		if strings.Contains(addr, "/") {
+			return s, fieldError("JoinAddr", "%q is not host:port: leave out the scheme and the path", addr)
 		}
 		if host, _, err := splitAddr("JoinAddr", addr); err != nil {
 			return s, err
@@ -340,6 +349,12 @@ func splitAddr(field, addr string) (host, port string, err error) {
 func isWildcard(host string) bool {
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsUnspecified()
+}
+
+// isLoopback reports whether host:port can be reached from its own host only.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 func hasPort(host string) bool {

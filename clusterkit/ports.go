@@ -47,7 +47,7 @@ func listen(ck *ClusterKit) (*ports, error) {
 	}
 	ck.setAddresses(raftListener.Addr().String(), httpAddr)
 	cluster := func() string { return ck.dir.identity().ClusterUUID }
-	p.streams = newStreams(ck.opts.Network, raftListener, ck.serverID(), ck.self.Load().RaftAddr, cluster)
+	p.streams = newStreams(ck.opts.Network, raftListener, ck.serverID(), ck.self.Load().RaftAddr, cluster, ck.book.forget)
 	p.client = newControlClient(p.streams)
 	return p, nil
 }
@@ -76,12 +76,12 @@ func (p *ports) transport(book *addressBook, writes *writeWatch, log hclog.Logge
 
 // serve answers on both ports.
 func (p *ports) serve(ck *ClusterKit) {
-	p.control = &http.Server{Handler: controlHandler(ck.controller), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
+	p.control = &http.Server{Handler: controlHandler(ck.controller, ck.heardFrom), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	p.wg.Go(func() { _ = p.control.Serve(p.streams.control) })
 	if p.apiListener == nil {
 		return
 	}
-	p.api = &http.Server{Handler: ck.handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
+	p.api = &http.Server{Handler: ck.Handler(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout}
 	p.wg.Go(func() { _ = p.api.Serve(p.apiListener) })
 }
 

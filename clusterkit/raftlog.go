@@ -23,7 +23,7 @@ type raftLogger struct {
 const repeatInterval = 30 * time.Second
 
 func newRaftLogger(log *slog.Logger, loudest slog.Level) hclog.Logger {
-	return raftLogger{Logger: hclog.NewNullLogger(), log: log, loudest: loudest, said: &repetitions{last: make(map[string]time.Time)}}
+	return raftLogger{Logger: hclog.NewNullLogger(), log: log, loudest: loudest, said: newRepetitions()}
 }
 
 func (l raftLogger) Log(level hclog.Level, msg string, args ...any) {
@@ -47,11 +47,13 @@ func (l raftLogger) With(args ...any) hclog.Logger {
 	return l
 }
 
-// repetitions remembers what was said when. Raft has a fixed set of messages.
+// repetitions remembers what was said when, of a limited set of messages.
 type repetitions struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
+
+func newRepetitions() *repetitions { return &repetitions{last: make(map[string]time.Time)} }
 
 func (r *repetitions) lately(msg string) bool {
 	r.mu.Lock()

@@ -2,10 +2,8 @@ package clusterkit
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -91,34 +89,4 @@ func raftConfig(id string, notify chan<- bool, log hclog.Logger) *raft.Config {
 	c.Logger = log
 	c.NoLegacyTelemetry = true
 	return c
-}
-
-// addressBook tells Raft where a server is now: the map knows better than
-// Raft's own configuration, which keeps the address of the day it was added.
-type addressBook struct {
-	state *fsm
-	// self is this node's own address.
-	self string
-	raft atomic.Pointer[raft.Raft]
-}
-
-func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	if own, _ := splitPeerAddr(b.self); own == string(id) {
-		return raft.ServerAddress(b.self), nil
-	}
-	if m := b.state.Map(); m != nil {
-		for i := range m.Nodes {
-			if n := &m.Nodes[i]; n.RaftID == string(id) {
-				return raft.ServerAddress(peerAddr(string(id), n.RaftAddr)), nil
-			}
-		}
-	}
-	if r := b.raft.Load(); r != nil {
-		for _, server := range r.GetConfiguration().Configuration().Servers {
-			if server.ID == id {
-				return server.Address, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s is not known", id)
 }

@@ -48,14 +48,11 @@ func TestSessionTable(t *testing.T) {
 	wait := deposeAfter(DefaultLeaseDuration)
 	table := newSessionTable(testTerm, m, 10*time.Second, true)
 	ended := func(now time.Duration) []sessionRef {
-		var out []sessionRef
-		for _, c := range table.endings(m, now) {
-			if c.Term != testTerm || !c.DropCopies {
-				t.Errorf("%+v is not of this leader", c)
-			}
-			out = append(out, c.Session)
+		c, due := table.ending(m, now)
+		if due && (c.Term != testTerm || !c.DropCopies) {
+			t.Errorf("%+v is not of this leader", c)
 		}
-		return out
+		return c.Sessions
 	}
 	renew := func(s sessionRef, now time.Duration) renewResponse {
 		requests := []renewRequest{{Session: s, Applied: 5}}
@@ -78,10 +75,10 @@ func TestSessionTable(t *testing.T) {
 			t.Errorf("ended at %s: %v, want %v", tt.now, got, tt.want)
 		}
 	}
-	if got := newSessionTable(testTerm, m, 10*time.Second, true).endings(m, 10*time.Second+10*wait); len(got) != 0 {
-		t.Errorf("the leader stood still, and ended %v", got)
+	if got, due := newSessionTable(testTerm, m, 10*time.Second, true).ending(m, 10*time.Second+10*wait); due {
+		t.Errorf("the leader stood still, and ended %v", got.Sessions)
 	}
-	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: n2}, register("n1", "s1", 2))
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: []sessionRef{n2}}, register("n1", "s1", 2))
 	if resp := renew(n1, time.Minute); resp.Open {
 		t.Error("the session of an earlier incarnation was renewed")
 	}
@@ -198,7 +195,7 @@ func newKeeperFixture(t *testing.T) *keeperFixture {
 	f.keeper = &keeper{term: testTerm, clock: clock, state: state, log: quiet, renewals: make(chan renewal), done: make(chan struct{})}
 	f.apply = func(_ context.Context, c command) (result, error) {
 		if c, ok := c.(endSessionCommand); ok {
-			f.ended, f.times = append(f.ended, c.Session), append(f.times, clock.Now())
+			f.ended, f.times = append(f.ended, c.Sessions...), append(f.times, clock.Now())
 		}
 		return applyTo(state, c)
 	}
@@ -445,7 +442,7 @@ func TestEndedSessionIsFollowedByANewIncarnation(t *testing.T) {
 		f := newSessionFixture(t)
 		f.start(t)
 		first := f.incarnation.Load()
-		if _, err := applyTo(f.state, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", first}}); err != nil {
+		if _, err := applyTo(f.state, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", first}}}); err != nil {
 			t.Fatal(err)
 		}
 		if f.holds() {

@@ -112,11 +112,11 @@ func (t *sessionTable) renewed(requests []renewRequest, verdict result, err erro
 	return answers
 }
 
-// endings returns the entries that end the sessions that have been silent for
-// W. The map is read before the clock. Who was not heard while the leader stood
-// still itself, after a slow write or a pause, was perhaps not silent: all get
-// as much more time, which is always safe.
-func (t *sessionTable) endings(m *Map, now time.Duration) []endSessionCommand {
+// ending returns the entry that ends the sessions that have been silent for W,
+// and whether there are any. The map is read before the clock. Who was not heard
+// while the leader stood still itself, after a slow write or a pause, was
+// perhaps not silent: all get as much more time, which is always safe.
+func (t *sessionTable) ending(m *Map, now time.Duration) (endSessionCommand, bool) {
 	if pause := now - t.turn; pause > t.wait/2 {
 		for s := range t.granted {
 			t.granted[s] += pause
@@ -125,11 +125,7 @@ func (t *sessionTable) endings(m *Map, now time.Duration) []endSessionCommand {
 	t.turn = now
 	t.follow(m, now)
 	expired := t.expired(now)
-	commands := make([]endSessionCommand, len(expired))
-	for i, s := range expired {
-		commands[i] = endSessionCommand{Term: t.term, Session: s, DropCopies: t.dropCopies, Silent: expired}
-	}
-	return commands
+	return endSessionCommand{Term: t.term, Sessions: expired, DropCopies: t.dropCopies}, len(expired) > 0
 }
 
 // expired returns the sessions that may be ended now, in order.

@@ -192,26 +192,26 @@ func (e *edit) electMissing(reason string) {
 	}
 }
 
-// endSession marks the node dead. With dropCopies its copies leave the in-sync
-// sets, unless no other is present, and get a new incarnation, so that an
-// acknowledgement of the copying before its death counts no more. Nodes whose
-// sessions are silent do not count as present.
-func (e *edit) endSession(node Node, dropCopies bool, silent []sessionRef, reason string) {
-	node.Alive = false
-	e.putNode(node)
+// endSessions marks the nodes dead. With dropCopies their copies leave the
+// in-sync sets, unless no other is present, and get a new incarnation, so that
+// an acknowledgement of the copying before their death counts no more.
+func (e *edit) endSessions(nodes []Node, dropCopies bool, reason string) {
+	for _, n := range nodes {
+		n.Alive = false
+		e.putNode(n)
+	}
 	if !dropCopies {
 		return
 	}
-	takesOver := func(c Member) bool {
-		return e.present(c) && !slices.Contains(silent, sessionRef{Node: c.Node, Incarnation: e.node(c.Node).Incarnation})
-	}
-	for i := range e.partitions {
-		p := &e.partitions[i]
-		copied, ok := p.member(node.ID, node.Store)
-		if !ok || p.IsInSync(copied) && !slices.ContainsFunc(p.InSync, takesOver) {
-			continue
+	for _, n := range nodes {
+		for i := range e.partitions {
+			p := &e.partitions[i]
+			copied, ok := p.member(n.ID, n.Store)
+			if !ok || p.IsInSync(copied) && !slices.ContainsFunc(p.InSync, e.present) {
+				continue
+			}
+			e.copyAnew(i, copied, reason)
 		}
-		e.copyAnew(i, copied, reason)
 	}
 }
 
@@ -226,7 +226,8 @@ func (e *edit) copyAnew(i int, copied Member, reason string) {
 
 // dropAbsentFromNewEpochs drops the copies that miss what the primaries of the
 // epochs that this edit began are going to write. They were kept while nobody
-// was there to be the primary.
+// was there to be the primary. So, where copies are dropped, no in-sync copy is
+// away while there is a primary.
 func (e *edit) dropAbsentFromNewEpochs() {
 	for i := range e.partitions {
 		if p := &e.partitions[i]; p.Epoch == e.base.Partitions[i].Epoch || p.Primary == "" {
@@ -234,7 +235,7 @@ func (e *edit) dropAbsentFromNewEpochs() {
 		}
 		for _, c := range e.partitions[i].InSync {
 			if !e.present(c) {
-				e.copyAnew(i, c, c.Node+" was away when a primary returned")
+				e.copyAnew(i, c, c.Node+" was away when there was a primary again")
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func clusterOf(t testing.TB) *Map {
 func TestFailoverTakesAPresentInSyncCopyInANewEpoch(t *testing.T) {
 	m := clusterOf(t)
 	before := m.Partitions[0]
-	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}})
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}})
 	after := m.Partitions[0]
 	if after.Primary != "n2" || after.Epoch != before.Epoch+1 || after.Version <= before.Version {
 		t.Fatalf("after the primary was lost: %+v", after)
@@ -63,8 +63,8 @@ func TestFailoverTakesAPresentInSyncCopyInANewEpoch(t *testing.T) {
 		t.Fatalf("an application that replicates by itself decides the in-sync set, got %+v", after.InSync)
 	}
 	m = mustApply(t, m,
-		endSessionCommand{Term: testTerm, Session: sessionRef{"n2", 1}},
-		endSessionCommand{Term: testTerm, Session: sessionRef{"n3", 1}})
+		endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n2", 1}}},
+		endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n3", 1}}})
 	waiting := m.Partitions[0]
 	if waiting.Primary != "n3" || m.Node("n3").Alive {
 		t.Fatalf("with nobody left the partition waits under its last primary, got %+v", waiting)
@@ -101,7 +101,7 @@ func TestLateRegistrationEndsNoSession(t *testing.T) {
 }
 
 func TestLostStoreLeavesEverySet(t *testing.T) {
-	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}, register("n1", "new", 2))
+	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}}, register("n1", "new", 2))
 	p := m.Partitions[0]
 	if _, ok := p.MemberOf("n1"); ok || len(p.InSync) != 2 || p.Primary != "n2" {
 		t.Fatalf("after n1 came back with an empty disk: %+v", p)
@@ -111,19 +111,19 @@ func TestLostStoreLeavesEverySet(t *testing.T) {
 func TestLastCopyOnALostDisk(t *testing.T) {
 	m := mustApply(t, foundedMap(1, 1), register("n1", "s1", 1),
 		desireCommand{Term: testTerm, Desired: []desire{{Partition: 0, Nodes: []string{"n1"}}}},
-		endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 1}}, register("n1", "new", 2))
+		endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 1}}}, register("n1", "new", 2))
 	p := m.Partitions[0]
 	if p.Primary != "" || len(p.InSync) != 1 || p.InSync[0].Store != "s1" {
 		t.Fatalf("an empty disk must not become the primary: %+v", p)
 	}
-	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n1", 2}}, register("n1", "s1", 3))
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n1", 2}}}, register("n1", "s1", 3))
 	if got := m.Partitions[0]; got.Primary != "n1" || got.Epoch <= p.Epoch {
 		t.Fatalf("after the disk was found again: %+v", got)
 	}
 }
 
 func TestTransferFallsBackToAnyCopy(t *testing.T) {
-	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Session: sessionRef{"n3", 1}})
+	m := mustApply(t, clusterOf(t), endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n3", 1}}})
 	epoch := m.Partitions[0].Epoch
 	req := transferCommand{TransferRequest{Partition: 0, Epoch: epoch, From: "n1", To: "n3"}}
 	next := mustApply(t, m, req)
@@ -181,7 +181,7 @@ func TestInSyncChanges(t *testing.T) {
 func TestDroppedCopiesAreCopiedAnew(t *testing.T) {
 	m := clusterOf(t)
 	before, _ := m.Partitions[0].MemberOf("n2")
-	m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: sessionRef{"n2", 1}, DropCopies: true})
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: []sessionRef{{"n2", 1}}, DropCopies: true})
 	p := m.Partitions[0]
 	after, _ := p.MemberOf("n2")
 	if p.IsInSync(after) || after.Incarnation == before.Incarnation {
@@ -202,7 +202,7 @@ func TestDecisionsOfAnEarlierTermAreRefused(t *testing.T) {
 	late := uint64(testTerm - 1)
 	for _, c := range []command{
 		renewCommand{Term: late, Sessions: []sessionRef{{"n1", 1}}},
-		endSessionCommand{Term: late, Session: sessionRef{"n1", 1}},
+		endSessionCommand{Term: late, Sessions: []sessionRef{{"n1", 1}}},
 		desireCommand{Term: late, Desired: []desire{{Nodes: []string{"n2"}}}},
 		movesCommand{Term: late, Steps: []move{{Epoch: 1, Version: 1, Release: m.Partitions[0].Members[2]}}},
 	} {
@@ -271,7 +271,7 @@ func drawCommand(t *rapid.T, m *Map) command {
 		}
 		return c
 	case 2:
-		return endSessionCommand{Term: testTerm, Session: sessionRef{id, incarnation}, DropCopies: drop}
+		return endSessionCommand{Term: testTerm, Sessions: []sessionRef{{id, incarnation}}, DropCopies: drop}
 	case 3:
 		return inSyncCommand{InSyncChange{p.Index, p.Epoch, p.Version, pick(p.Members)}, p.Primary}
 	case 4:
@@ -434,10 +434,8 @@ func TestAPowerCutLeavesNoPartitionToANodeThatIsGone(t *testing.T) {
 	for _, n := range m.Nodes {
 		silent = append(silent, sessionRef{n.ID, n.Incarnation})
 	}
-	for _, s := range silent {
-		m = mustApply(t, m, endSessionCommand{Term: testTerm, Session: s, DropCopies: true, Silent: silent})
-	}
-	if p := m.Partitions[0]; len(p.InSync) != 3 {
+	m = mustApply(t, m, endSessionCommand{Term: testTerm, Sessions: silent, DropCopies: true})
+	if p := m.Partitions[0]; len(p.InSync) != 3 || p.Epoch != 1 {
 		t.Fatalf("nodes that are gone took over from one another: %+v", p)
 	}
 	back := func(id, store string) registerCommand {
@@ -457,5 +455,28 @@ func TestAPowerCutLeavesNoPartitionToANodeThatIsGone(t *testing.T) {
 	}
 	if p := mustApply(t, m, acknowledgeCommand{Member: mustMember(t, &p, "n1")}).Partitions[0]; len(p.InSync) != 2 {
 		t.Fatalf("after n1 has copied: %+v", p)
+	}
+}
+
+// TestACompletedCopyTakesOver completes a copy when all the others are gone.
+func TestACompletedCopyTakesOver(t *testing.T) {
+	_, alone, learner := withLearner(t)
+	lost := sessionRef{"n1", 1}
+	for name, tt := range map[string]struct {
+		completed command
+		inSync    int
+	}{
+		"without replication": {acknowledgeCommand{Partition: 0, Member: mustMember(t, &learner.Partitions[0], "n2")}, 1},
+		"managed": {inSyncCommand{Proposer: "n1", InSyncChange: InSyncChange{
+			Partition: 0, Epoch: learner.Partitions[0].Epoch, Version: learner.Partitions[0].Version, InSync: learner.Partitions[0].Members,
+		}}, 2},
+	} {
+		m := mustApply(t, learner, endSessionCommand{Term: testTerm, Sessions: []sessionRef{lost}})
+		if p := m.Partitions[0]; p.Primary != "n1" || p.Epoch != alone.Partitions[0].Epoch {
+			t.Fatalf("nobody could take over: %+v", p)
+		}
+		if p := mustApply(t, m, tt.completed).Partitions[0]; p.Primary != "n2" || p.Epoch != alone.Partitions[0].Epoch+1 || len(p.InSync) != tt.inSync {
+			t.Errorf("%s: n2 has everything, and n1 is away: %+v", name, p)
+		}
 	}
 }

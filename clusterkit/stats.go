@@ -19,13 +19,28 @@ type partitionStats struct {
 }
 
 type nodeStats struct {
-	Node      string `json:"node"`
-	Alive     bool   `json:"alive"`
-	Primaries int    `json:"primaries"`
-	Replicas  int    `json:"replicas"`
-	Learners  int    `json:"learners"`
+	Node  string `json:"node"`
+	Alive bool   `json:"alive"`
+	roles
 }
 
+// roles counts the partitions of a node by its role.
+type roles struct {
+	Primaries int `json:"primaries"`
+	Replicas  int `json:"replicas"`
+	Learners  int `json:"learners"`
+}
+
+func (m *Map) rolesOf(nodeID string) roles {
+	for _, n := range summarize(m).Nodes {
+		if n.Node == nodeID {
+			return n.roles
+		}
+	}
+	return roles{}
+}
+
+// summarize returns the nodes in the order of the map.
 func summarize(m *Map) partitionStats {
 	s := partitionStats{
 		Version:           m.Version,

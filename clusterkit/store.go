@@ -31,6 +31,9 @@ type identity struct {
 	// Incarnation is the highest that this store may have opened a session
 	// with.
 	Incarnation uint64 `json:"incarnation"`
+	// Starts counts the starts of the node, so that it can be told where it was
+	// last.
+	Starts uint64 `json:"starts"`
 }
 
 const identityFormat = 1

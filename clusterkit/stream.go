@@ -113,6 +113,9 @@ type streams struct {
 	advertised string
 	// cluster returns the cluster's UUID, "" while it is not known.
 	cluster func() string
+	// missed is told of each peer, "serverID@host:port", that could not be
+	// connected to.
+	missed func(peer string)
 
 	raft, control *acceptQueue
 
@@ -124,8 +127,8 @@ type streams struct {
 	conns map[*trackedConn]struct{}
 }
 
-func newStreams(network Network, listener net.Listener, self, advertised string, cluster func() string) *streams {
-	s := &streams{network: network, listener: listener, self: self, advertised: advertised, cluster: cluster, conns: make(map[*trackedConn]struct{})}
+func newStreams(network Network, listener net.Listener, self, advertised string, cluster func() string, missed func(peer string)) *streams {
+	s := &streams{network: network, listener: listener, self: self, advertised: advertised, cluster: cluster, missed: missed, conns: make(map[*trackedConn]struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.raft, s.control = newAcceptQueue(s), newAcceptQueue(s)
 	s.wg.Go(s.accept)
@@ -204,6 +207,7 @@ func (s *streams) dial(ctx context.Context, peer string, kind streamKind) (net.C
 	defer cancel()
 	conn, err := s.dialTracked(ctx, peer, kind)
 	if err != nil {
+		s.missed(peer)
 		return nil, unreachableError{fmt.Errorf("connect to %s: %w", peer, err)}
 	}
 	return conn, nil

@@ -98,7 +98,7 @@ func newTestStreams(t *testing.T, self, cluster string) *streams {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newStreams(new(tcpNetwork), l, self, l.Addr().String(), func() string { return cluster })
+	s := newStreams(new(tcpNetwork), l, self, l.Addr().String(), func() string { return cluster }, func(string) {})
 	t.Cleanup(s.close)
 	return s
 }

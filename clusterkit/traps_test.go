@@ -74,11 +74,11 @@ func TestTrapProbesTakeHealthyNodesDown(t *testing.T) {
 			}
 			inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
 				broken.Store(true)
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				before := c.Map()
 				var wg sync.WaitGroup
-				for range 20 {
+				for range 10 {
 					for _, node := range before.Nodes {
 						wg.Go(func() { probe(ctx, c.HTTPClient(), node.IP) })
 					}

@@ -7,26 +7,34 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
+	"github.com/skshohagmiah/clusterkit/kvstore/execute"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
 
-// execution is one evaluation of a batch, and what has to happen before it can
-// be answered.
+// execution is one evaluation of a batch.
 type execution struct {
-	outcome command.Outcome
-	// refused is why nothing is executed.
-	refused error
-	// done is answered when what was appended, or what was seen, is committed;
-	// nil if the batch saw only committed values.
-	done     chan error
-	appended bool
+	execute.Execution
+	// done is answered when what the answer has to wait for is committed, or
+	// the role has ended; nil if there is nothing to wait for.
+	done chan error
 }
 
 // execute executes a batch, linearizably. The error is errNotServing when
 // nothing was executed and another try is due, else one of package api.
 func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
-	epoch, x, err := r.begin(ctx, b)
+	epoch := r.serving.Load()
+	if epoch == 0 {
+		return nil, errNotServing
+	}
+	at := loaded{overlay: &r.overlay}
+	x, err := r.evaluate(b, &at)
+	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
+		if err := r.load(b, &at); err != nil {
+			return nil, err
+		}
+		x, err = r.evaluate(b, &at)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -35,103 +43,61 @@ func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error
 			return nil, err
 		}
 	}
-	if x.appended {
-		return x.outcome.Results, nil
-	}
-	// Nothing was written: this is a read of what the batch looked at.
-	if !r.leased(epoch) {
+	if x.IsRead() && !r.leased(epoch) {
 		if err := r.confirm(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return x.outcome.Results, x.refused
-}
-
-// begin evaluates a batch in the epoch in which the replica serves, and waits
-// for nothing but the state of its keys.
-func (r *replica) begin(ctx context.Context, b api.Batch) (epoch uint64, x execution, err error) {
-	if epoch = r.serving.Load(); epoch == 0 {
-		return 0, x, errNotServing
-	}
-	var at loaded
-	x, err = r.evaluate(b, &at)
-	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
-		if err := r.load(b, &at); err != nil {
-			return 0, x, err
-		}
-		x, err = r.evaluate(b, &at)
-	}
-	return epoch, x, err
+	return x.Answer()
 }
 
 func (r *replica) await(ctx context.Context, x execution) error {
 	select {
 	case err := <-x.done:
-		return x.answered(err)
+		if err != nil && !x.OutcomeUnknown() {
+			return errNotServing
+		}
+		return err
 	case <-ctx.Done():
-		return x.overdue(r.id)
+		if !x.OutcomeUnknown() {
+			return api.Errorf(api.CodeUnavailable, "partition-%d: a write that this request depends on was not acknowledged by every in-sync replica in time", r.id)
+		}
+		return api.Errorf(api.CodeOutcomeUnknown, "the write was not acknowledged by every in-sync replica in time; it may yet be executed")
 	}
 }
 
-// answered returns what it means that done was answered so.
-func (x *execution) answered(err error) error {
-	if err != nil && !x.appended {
-		return errNotServing
-	}
-	return err
-}
-
-// overdue returns what it means that done was not answered in time.
-func (x *execution) overdue(part uint32) error {
-	if !x.appended {
-		return api.Errorf(api.CodeUnavailable, "partition-%d: a write that this request depends on was not acknowledged by every in-sync replica in time", part)
-	}
-	return api.Errorf(api.CodeOutcomeUnknown, "the write was not acknowledged by every in-sync replica in time; it may yet be executed")
-}
-
-// evaluate evaluates the batch against everything that has been appended, and
-// appends what it writes. The error matches command.ErrRetry when the state of
-// a key has to be loaded first.
+// evaluate evaluates the batch, and appends what it writes. The error matches
+// command.ErrRetry when the state of a key has to be loaded first.
 func (r *replica) evaluate(b api.Batch, at *loaded) (x execution, err error) {
-	clock := r.node.clock.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var saw uint64
-	x.outcome, err = command.Evaluate(b, clock, func(key []byte) (command.Item, error) {
-		if w, ok := r.pending.keys[string(key)]; ok {
-			saw = max(saw, w.at.LSN)
-			return w.item(), nil
-		}
-		if item, ok := r.overlay.item(key); ok {
-			return item, nil
-		}
-		return at.item(key, r.overlay.pruned())
-	})
-	switch {
-	case errors.Is(err, command.ErrRetry):
+	clock := r.node.clock.now()
+	if x.Execution, err = r.pending.Evaluate(b, clock, at); err != nil {
 		return x, err
-	case err != nil:
-		x.refused = err
-	case len(x.outcome.Ops) > 0:
+	}
+	if len(x.Ops()) > 0 {
 		return x, r.append(&x, clock)
 	}
-	if saw != 0 {
-		x.done = r.waitFor(saw)
+	if x.After != 0 {
+		x.done = r.waitFor(x.After)
 	}
 	return x, nil
 }
 
-// append brings the effects of an execution into the log.
+// append brings the effects of an execution into the log. They can be larger
+// than the batch, as those of appending to many values are, and what the log
+// takes the storage must take.
 func (r *replica) append(x *execution, clock uint64) error {
-	// What stays in memory is the entry's own copy: the batch is the caller's.
-	pos, err := r.sm.Propose(op.Own(op.Entry{Clock: clock, Ops: x.outcome.Ops}))
+	ops := x.Ops()
+	if err := r.node.storage.CheckEntry(ops); err != nil {
+		return api.Errorf(api.CodeTooLarge, "commands: what they write is too large for one batch: %v", err)
+	}
+	pos, err := r.sm.Propose(op.Append(nil, op.Entry{Clock: clock, Ops: ops}))
 	if err != nil {
 		return errNotServing
 	}
-	x.outcome.Written(command.Position(pos))
-	x.appended = true
-	x.done = r.waitFor(pos.LSN)
-	r.pending.add(pos, x.outcome.Ops)
+	r.pending.Appended(&x.Execution, command.Position(pos))
+	x.done = r.waitFor(x.After)
 	r.carryOut(r.sm.Drain())
 	return nil
 }
@@ -148,16 +114,21 @@ func (r *replica) waitFor(lsn uint64) chan error {
 	return done
 }
 
-// loaded are states of keys as the storage had them, and how far the overlay
-// had been pruned before: as long as it has not been since, a key that the
-// overlay lacks has the loaded state.
+// loaded is the committed state of some keys, with what the storage had of
+// them read before. As long as the overlay has not been pruned since, a key
+// that it lacks has the state that was read.
 type loaded struct {
-	pruned uint64
-	items  map[string]command.Item
+	overlay *overlay
+	pruned  uint64
+	items   map[string]command.Item
 }
 
-func (l *loaded) item(key []byte, pruned uint64) (command.Item, error) {
-	if item, ok := l.items[string(key)]; ok && pruned == l.pruned {
+// Item returns the state of a key, or command.ErrRetry if it must be read.
+func (l *loaded) Item(key []byte) (command.Item, error) {
+	if item, ok := l.overlay.item(key); ok {
+		return item, nil
+	}
+	if item, ok := l.items[string(key)]; ok && l.overlay.pruned() == l.pruned {
 		return item, nil
 	}
 	return command.Item{}, command.ErrRetry
@@ -165,7 +136,7 @@ func (l *loaded) item(key []byte, pruned uint64) (command.Item, error) {
 
 // load reads the states of all keys that the batch may look at.
 func (r *replica) load(b api.Batch, at *loaded) error {
-	*at = loaded{pruned: r.overlay.pruned(), items: make(map[string]command.Item, len(b.Commands))}
+	at.pruned, at.items = r.overlay.pruned(), make(map[string]command.Item, len(b.Commands))
 	for _, key := range command.Keys(b) {
 		item, err := r.stored(key)
 		if err != nil {

@@ -1,6 +1,7 @@
 package kvstore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -115,4 +116,36 @@ func TestBatchesOfOnePartition(t *testing.T) {
 		t.Errorf("a batch that contradicts itself: %v", err)
 	}
 	nodes["b"].wantAbsent("one")
+}
+
+// What a batch writes can be more than the storage takes at once, although the
+// batch itself is small. It is refused before anybody has it in a log.
+func TestBatchesWhoseEffectsAreTooLarge(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	big := make([]byte, api.MaxValueBytes)
+	var expiries []api.Command
+	for i := range 3 {
+		key := fmt.Append(nil, "big ", i)
+		if _, err := nodes["b"].execute(api.Command{Op: api.OpSet, Key: key, Value: big}); err != nil {
+			t.Fatal(err)
+		}
+		expiries = append(expiries, api.Command{Op: api.OpExpire, Key: key, TTL: 1e6})
+	}
+	if _, err := nodes["a"].router.Execute(within(t), kvstore.Request{}, api.Batch{Commands: expiries}); !errors.Is(err, api.ErrTooLarge) {
+		t.Errorf("expiries of large values: %v, want too large", err)
+	}
+	var deletes []api.Command
+	for i := range 250 {
+		deletes = append(deletes, api.Command{Op: api.OpDelete, Key: fmt.Append(bytes.Repeat([]byte("k"), api.MaxKeyBytes-3), 100+i)})
+	}
+	if _, err := nodes["a"].router.Execute(within(t), kvstore.Request{}, api.Batch{Commands: deletes}); err != nil {
+		t.Errorf("as many long keys as a batch may have: %v", err)
+	}
+	nodes["c"].set("after", "all")
+	for id, p := range nodes {
+		if err := p.node.Failure(); err != nil {
+			t.Errorf("%s has failed: %v", id, err)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 )
 
 // metrics are what a node counts. Their labels have few values, whatever
@@ -14,10 +15,13 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	// rejected and stale count what other nodes sent in vain.
+	rejected *prometheus.CounterVec
+	stale    prometheus.Counter
 }
 
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kvstore_requests_total",
 			Help: "Requests taken by this node, forwarded ones included, by operation and error code.",
@@ -27,7 +31,24 @@ func newMetrics() *metrics {
 			Help:    "Time from taking a request to its answer, by operation.",
 			Buckets: prometheus.ExponentialBuckets(100e-6, 2, 18),
 		}, []string{"op"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kvstore_replication_rejected_frames_total",
+			Help: "Frames and connections of other nodes that were refused because they cannot be right, by reason.",
+		}, []string{"reason"}),
+		stale: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kvstore_replication_stale_messages_total",
+			Help: "Messages of epochs that have passed, as those of a deposed primary.",
+		}),
 	}
+	for _, reason := range replication.Reasons {
+		m.rejected.WithLabelValues(string(reason))
+	}
+	return m
+}
+
+// reject counts a frame or a connection that was refused.
+func (m *metrics) reject(reason replication.Reason) {
+	m.rejected.WithLabelValues(string(reason)).Inc()
 }
 
 // register makes the metrics known; the gauges are read from the node when
@@ -35,7 +56,7 @@ func newMetrics() *metrics {
 func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.requests, m.duration,
+		m.requests, m.duration, m.rejected, m.stale,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kvstore_partitions",
 			Help: "Partitions of which this node has a copy.",

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 )
 
 func TestMetrics(t *testing.T) {
@@ -26,6 +27,8 @@ func TestMetrics(t *testing.T) {
 	n.metrics.observe("get", time.Now(), fmt.Errorf("wrapped: %w", api.ErrNotFound))
 	n.metrics.observe("set", time.Now(), api.ErrOutcomeUnknown)
 	n.metrics.observe("set", time.Now(), errors.New("disk on fire"))
+
+	n.metrics.reject(replication.BadChecksum)
 
 	got := map[string]float64{}
 	families, err := registry.Gather()
@@ -51,8 +54,11 @@ func TestMetrics(t *testing.T) {
 		"kvstore_partitions":                         2,
 		"kvstore_partitions_served":                  1,
 		"kvstore_apply_backlog_bytes":                77,
+
+		"kvstore_replication_rejected_frames_total checksum": 1,
+		"kvstore_replication_rejected_frames_total epoch":    0,
 	} {
-		if got[name] != want {
+		if value, ok := got[name]; !ok || value != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
 	}

@@ -111,7 +111,7 @@ func Open(opts Options) (*Node, error) {
 	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
 	n.proposals = newProposals(n)
 	n.fetches = newFetches(ctx, n)
-	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.log)
+	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.metrics.reject, n.log)
 	if err := n.metrics.register(n, opts.Registerer); err != nil {
 		cancel()
 		return nil, err

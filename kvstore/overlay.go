@@ -25,7 +25,7 @@ type overlaid struct {
 	at partition.Position
 }
 
-func (v overlaid) item() command.Item { return itemOf(v.op, v.at) }
+func (v overlaid) item() command.Item { return command.ItemOf(v.op, command.Position(v.at)) }
 
 type overlaidKey struct {
 	lsn uint64

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 )
@@ -110,14 +111,54 @@ func (n *Node) Reconnected(to replication.Peer) {
 	}
 }
 
-// deliver takes a message from a peer.
-func (n *Node) deliver(e replication.Envelope) {
+// maxEpochLead is how far the epoch of a message may be ahead of the map: a
+// replica that took part in an epoch which nobody can reach would never take
+// part again.
+const maxEpochLead = 1 << 20
+
+// deliver takes a message from a peer. It returns an error if the peer cannot
+// be right.
+func (n *Node) deliver(e replication.Envelope) error {
+	m := n.cluster.Map()
+	if m == nil {
+		return nil
+	}
+	if err := n.admissible(m, &e); err != nil {
+		return err
+	}
 	if e.Message.Kind == partition.Append && len(e.Message.Entries) > 0 && n.applier.overloaded() {
-		return // the primary sends them again
+		return nil // the primary sends them again
 	}
 	if r := n.replica(e.Partition); r != nil {
-		r.do(func(sm *partition.Replica) { sm.Step(e.Message) })
+		r.do(func(sm *partition.Replica) {
+			if e.Message.Epoch < sm.Promise() {
+				n.metrics.stale.Inc()
+			}
+			sm.Step(e.Message)
+		})
 	}
+	return nil
+}
+
+// admissible returns an error for a message that no correct peer sends.
+func (n *Node) admissible(m *clusterkit.Map, e *replication.Envelope) error {
+	if int64(e.Partition) >= int64(len(m.Partitions)) {
+		return replication.Reject(replication.BadPartition, "partition %d, the cluster has %d", e.Partition, len(m.Partitions))
+	}
+	if known := m.Partitions[e.Partition].Epoch; e.Message.Epoch > known+maxEpochLead {
+		return replication.Reject(replication.BadEpoch, "partition %d is said to be in epoch %d, the map has %d", e.Partition, e.Message.Epoch, known)
+	}
+	for i := range e.Message.Entries {
+		entry := &e.Message.Entries[i]
+		decoded, err := op.Decode(entry.Data)
+		if err != nil {
+			return replication.Reject(replication.BadEntry, "entry %d of partition %d: %v", entry.LSN, e.Partition, err)
+		}
+		if err := n.storage.CheckEntry(decoded.Ops); err != nil {
+			return replication.Reject(replication.Oversized, "entry %d of partition %d: %v", entry.LSN, e.Partition, err)
+		}
+	}
+	return nil
 }
 
 // memberOf returns the member that the partition has on a peer.

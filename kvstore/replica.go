@@ -8,6 +8,7 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
+	"github.com/skshohagmiah/clusterkit/kvstore/execute"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
@@ -35,7 +36,7 @@ type replica struct {
 
 	mu      sync.Mutex
 	sm      *partition.Replica
-	pending pending
+	pending execute.Pending
 	writes  []writeWaiter // by rising LSN
 	reads   map[uint64]chan bool
 	// released: the partition is no longer assigned, or is again, to another
@@ -115,7 +116,7 @@ func (r *replica) commit(entries []partition.Entry) {
 	}
 	r.node.applier.enqueue(r, batch)
 	through := entries[len(entries)-1].LSN
-	r.pending.committed(through)
+	r.pending.Committed(through)
 	r.answerWrites(through, nil)
 }
 
@@ -137,7 +138,7 @@ func (r *replica) roleChanged() {
 		r.serving.Store(epoch)
 	}
 	if role == partition.Follower {
-		r.pending = pending{}
+		r.pending.Clear()
 		r.answerWrites(^uint64(0), api.Errorf(api.CodeOutcomeUnknown,
 			"the primary of partition-%d changed while the write was being replicated; it may or may not have been executed", r.id))
 	}

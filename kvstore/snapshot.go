@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -231,11 +232,12 @@ func readChunk(r io.Reader) ([]storage.Item, error) {
 	if size > maxChunkBytes {
 		return nil, fmt.Errorf("chunk of %d bytes, at most %d are allowed", size, maxChunkBytes)
 	}
-	buf := make([]byte, size)
-	if _, err := io.ReadFull(r, buf); err != nil {
+	// What the source claims is allocated as it arrives.
+	var buf bytes.Buffer
+	if _, err := io.CopyN(&buf, r, int64(size)); err != nil {
 		return nil, fmt.Errorf("the stream was cut: %w", err)
 	}
-	return storage.DecodeChunk(buf)
+	return storage.DecodeChunk(buf.Bytes())
 }
 
 // install makes the loaded data the partition's. The applier calls it, so

@@ -180,7 +180,7 @@ func TestCuts(t *testing.T) {
 				if tt.deposed == "a" {
 					c.WaitFor("other primaries", primaryElsewhere(a), b)
 				} else {
-					time.Sleep(20 * time.Second)
+					time.Sleep(10 * time.Second)
 					if c.Leader() != leader || !c.Node(a).HoldsLease() || !c.Node(b).HoldsLease() {
 						t.Errorf("a cut that concerns nobody has deposed somebody:\n%s", c.describe())
 					}
@@ -248,7 +248,7 @@ func TestClocksWithinTheirToleranceDeposeNobody(t *testing.T) {
 			return all
 		}
 		before := epochs()
-		time.Sleep(20 * time.Second)
+		time.Sleep(10 * time.Second)
 		if after := epochs(); !slices.Equal(before, after) {
 			t.Errorf("the epochs went from %v to %v", before, after)
 		}
@@ -286,7 +286,7 @@ func TestHTTPClient(t *testing.T) {
 
 // TestInRealTime is what all others are, without a bubble.
 func TestInRealTime(t *testing.T) {
-	c := New(t, Config{Nodes: 2, Cluster: clusterkit.Config{LeaseDuration: 200 * time.Millisecond}})
+	c := New(t, Config{Nodes: 2, Timeout: time.Minute})
 	c.WaitHealthy()
 	c.Stop("node-2")
 	c.WaitFor("primaries on node-1", primaryElsewhere("node-2"))

@@ -153,9 +153,12 @@ func TestDeadlines(t *testing.T) {
 		if errno(err) != "deadline" || written != window || time.Since(start) != 3*time.Second {
 			t.Errorf("write: %d, %v after %s", written, err, time.Since(start))
 		}
+		if _, err := io.ReadFull(far, make([]byte, window)); err != nil {
+			t.Errorf("read of what was written in time: %v", err)
+		}
 		// As net/http does to end a read that is going on.
 		got := arrivals(far)
-		_ = arrived(got)
+		expect(t, "before the deadline", arrived(got))
 		_ = far.SetReadDeadline(time.Unix(1, 0))
 		expect(t, "after a deadline in the past", arrived(got), "deadline")
 		_ = near.SetDeadline(time.Time{})

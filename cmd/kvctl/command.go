@@ -53,8 +53,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 func (k *kvctl) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kvctl",
-		Short:         "Read and write keys, and show the state of the cluster",
-		Long:          "Read and write keys, and show the state of the cluster.\n\n" + exitCodeHelp,
+		Short:         "Read and write keys, and run the cluster",
+		Long:          "Read and write keys, and run the cluster.\n\n" + exitCodeHelp,
 		Version:       version(),
 		Args:          needsCommand,
 		Run:           func(*cobra.Command, []string) {},
@@ -71,7 +71,7 @@ func (k *kvctl) rootCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringSliceVar(&k.endpoints, "endpoints", strings.Split(fromEnv, ","), "nodes to ask, as host:port,... (environment: "+endpointsVar+")")
 	f.DurationVar(&k.timeout, "timeout", 10*time.Second, "bound of the command, with its retries through a failover")
-	root.AddCommand(k.setCommand(), k.getCommand(), k.delCommand(), k.clusterCommand())
+	root.AddCommand(k.setCommand(), k.getCommand(), k.delCommand(), k.clusterCommand(), k.nodeCommand(), k.partitionCommand(), k.migrationCommand())
 	return root
 }
 
@@ -129,8 +129,8 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 
 // withClient calls do with a client of the endpoints, within the timeout.
 func (k *kvctl) withClient(ctx context.Context, do func(context.Context, *client.Client) error) error {
-	if k.timeout <= 0 {
-		return fmt.Errorf("%w: --timeout is %v, give more than 0, like 10s", errUsage, k.timeout)
+	if err := k.checkTimeout(); err != nil {
+		return err
 	}
 	c, err := client.New(client.Config{Endpoints: k.endpoints, Timeout: k.timeout})
 	if err != nil {
@@ -140,6 +140,13 @@ func (k *kvctl) withClient(ctx context.Context, do func(context.Context, *client
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
 	return do(ctx, c)
+}
+
+func (k *kvctl) checkTimeout() error {
+	if k.timeout <= 0 {
+		return fmt.Errorf("%w: --timeout is %v, give more than 0, like 10s", errUsage, k.timeout)
+	}
+	return nil
 }
 
 // version is that of the module that the program was built from.

@@ -17,11 +17,11 @@ import (
 func (k *kvctl) clusterCommand() *cobra.Command {
 	cluster := &cobra.Command{
 		Use:   "cluster",
-		Short: "Show the cluster",
+		Short: "Show the cluster, or wait for it",
 		Args:  needsCommand,
 		Run:   func(*cobra.Command, []string) {},
 	}
-	cluster.AddCommand(k.statusCommand())
+	cluster.AddCommand(k.statusCommand(), k.waitCommand())
 	return cluster
 }
 

@@ -7,6 +7,7 @@ package command
 import (
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
@@ -28,6 +29,15 @@ type Item struct {
 	Data    []byte
 	Expires uint64
 	Version Position
+}
+
+// ItemOf is the state in which an operation, in an entry at the position,
+// leaves its key.
+func ItemOf(o op.Op, at Position) Item {
+	if o.Kind == op.Delete {
+		return Item{}
+	}
+	return Item{Found: true, Data: o.Value, Expires: o.Expires, Version: at}
 }
 
 func (i Item) expired(clock uint64) bool { return i.Found && i.Expires != 0 && i.Expires <= clock }
@@ -227,7 +237,7 @@ func (e *evaluation) run(i int, c *api.Command) error {
 		if len(s.Data)+len(c.Value) > api.MaxValueBytes {
 			return api.Errorf(api.CodeTooLarge, "value: it would have %d bytes, at most %d are allowed", len(s.Data)+len(c.Value), api.MaxValueBytes)
 		}
-		r.Value = append(s.Data[:len(s.Data):len(s.Data)], c.Value...)
+		r.Value = append(slices.Clip(s.Data), c.Value...)
 		e.set(i, key, r.Value, s.Expires)
 	case api.OpExpire:
 		if s.Found {
@@ -305,11 +315,11 @@ func increment(item Item, delta int64) (int64, error) {
 	if item.Found {
 		var err error
 		if before, err = strconv.ParseInt(string(item.Data), 10, 64); err != nil {
-			return 0, api.Errorf(api.CodeBadRequest, "value: it is not a whole number of 64 bits, nothing can be added").With("reason", api.ReasonNotANumber)
+			return 0, api.Errorf(api.CodeBadRequest, "value: it is not a whole number of 64 bits, nothing can be added")
 		}
 	}
 	if delta > 0 && before > math.MaxInt64-delta || delta < 0 && before < math.MinInt64-delta {
-		return 0, api.Errorf(api.CodeBadRequest, "delta: %d and %d do not add up to a number of 64 bits", before, delta).With("reason", api.ReasonOverflow)
+		return 0, api.Errorf(api.CodeBadRequest, "delta: %d and %d do not add up to a number of 64 bits", before, delta)
 	}
 	return before + delta, nil
 }

@@ -1,6 +1,10 @@
 package partition
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
+)
 
 // stepRequest takes what a primary asks.
 func (r *Replica) stepRequest(m Message) {
@@ -8,7 +12,7 @@ func (r *Replica) stepRequest(m Message) {
 		r.reply(m, Message{Status: NotMember})
 		return
 	}
-	if m.Epoch < r.state.Promise && !r.cfg.Breaks(AcceptLowerEpochs) {
+	if m.Epoch < r.state.Promise && !r.cfg.Breaks(planted.AcceptLowerEpochs) {
 		r.reply(m, Message{Status: Stale, Epoch: r.state.Promise})
 		return
 	}
@@ -58,7 +62,7 @@ func (r *Replica) stepAppend(m Message) {
 			r.truncate(at)
 		}
 		r.appendLocal(entries)
-	} else if r.cfg.Breaks(TruncateOnRepeat) && through < r.log.last && through >= r.commit {
+	} else if r.cfg.Breaks(planted.TruncateOnRepeat) && through < r.log.last && through >= r.commit {
 		r.truncate(through + 1)
 	}
 	r.matched = max(r.matched, through)
@@ -76,7 +80,7 @@ func (r *Replica) followCommit() {
 		return // what is committed now would follow the snapshot into the storage
 	}
 	limit := min(r.matched, r.synced)
-	if r.cfg.Breaks(CommitUnclamped) {
+	if r.cfg.Breaks(planted.CommitUnclamped) {
 		limit = r.log.last
 	}
 	r.advance(min(r.leaderCommit, limit))
@@ -134,7 +138,7 @@ func (r *Replica) reply(req, m Message) {
 	if m.Kind == AppendReply && m.Status == OK {
 		m.Durable = req.Prev.LSN + uint64(len(req.Entries))
 	}
-	if len(r.writes) == 0 || r.cfg.Breaks(AckBeforeFsync) {
+	if len(r.writes) == 0 || r.cfg.Breaks(planted.AckBeforeFsync) {
 		r.send(m)
 		return
 	}

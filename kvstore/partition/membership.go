@@ -3,6 +3,8 @@ package partition
 import (
 	"slices"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // proposeAgain is how long a proposal may stay without an effect before it
@@ -48,7 +50,7 @@ func (r *Replica) silent(p *progress) bool {
 
 // proposed reports whether the proposal in flight names m.
 func (r *Replica) proposed(m Member) bool {
-	return r.proposal != nil && !r.cfg.Breaks(ForgetProposal) && slices.Contains(r.proposal.InSync, m)
+	return r.proposal != nil && !r.cfg.Breaks(planted.ForgetProposal) && slices.Contains(r.proposal.InSync, m)
 }
 
 // completeJoins lets learners that have nearly everything count for
@@ -67,7 +69,7 @@ func (r *Replica) completeJoins() {
 		if !p.joined && p.match+r.cfg.CatchUpLag >= r.log.last {
 			p.joined, p.joinLSN = true, r.log.last
 		}
-		if p.joined && (p.match >= p.joinLSN || r.cfg.Breaks(JoinEarly)) && r.proposal == nil {
+		if p.joined && (p.match >= p.joinLSN || r.cfg.Breaks(planted.JoinEarly)) && r.proposal == nil {
 			r.proposeInSync(append(slices.Clone(r.view.InSync), m))
 		}
 	}

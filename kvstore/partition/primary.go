@@ -3,6 +3,8 @@ package partition
 import (
 	"errors"
 	"slices"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // ErrNotServing is returned by [Replica.Propose] when the replica does not
@@ -42,7 +44,7 @@ func (r *Replica) Writable() bool {
 func (r *Replica) enoughInSync() bool { return len(r.view.InSync) >= r.minInSync() }
 
 func (r *Replica) minInSync() int {
-	if r.cfg.Breaks(IgnoreMinInSync) {
+	if r.cfg.Breaks(planted.IgnoreMinInSync) {
 		return 1
 	}
 	return r.view.MinInSync
@@ -54,7 +56,7 @@ func (r *Replica) minInSync() int {
 func (r *Replica) ackSet(f func(Member)) {
 	f(r.self)
 	for _, m := range r.view.InSync {
-		if r.cfg.Breaks(ShrinkEarly) && r.proposal != nil && !slices.Contains(r.proposal.InSync, m) {
+		if r.cfg.Breaks(planted.ShrinkEarly) && r.proposal != nil && !slices.Contains(r.proposal.InSync, m) {
 			continue
 		}
 		f(m)
@@ -64,7 +66,7 @@ func (r *Replica) ackSet(f func(Member)) {
 			f(p.member)
 		}
 	}
-	if r.proposal != nil && !r.cfg.Breaks(ForgetProposal) {
+	if r.proposal != nil && !r.cfg.Breaks(planted.ForgetProposal) {
 		for _, m := range r.proposal.InSync {
 			f(m)
 		}
@@ -79,7 +81,7 @@ func (r *Replica) tryCommit() {
 	through := r.log.last
 	r.ackSet(func(m Member) {
 		if m == r.self {
-			if !r.cfg.Breaks(AckBeforeFsync) {
+			if !r.cfg.Breaks(planted.AckBeforeFsync) {
 				through = min(through, r.synced)
 			}
 		} else if p := r.peer(m); p != nil {
@@ -89,7 +91,7 @@ func (r *Replica) tryCommit() {
 		}
 	})
 	r.advance(through)
-	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(ServeEarly)) {
+	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(planted.ServeEarly)) {
 		r.setRole(Serving, r.epoch)
 	}
 }
@@ -106,6 +108,9 @@ func (r *Replica) stepReply(m Message) {
 	p := r.peer(m.From)
 	if p == nil || m.Epoch != r.epoch || m.Status == NotMember {
 		return
+	}
+	if m.Durable > r.log.last {
+		return // nobody has what was never sent
 	}
 	p.heard = r.now
 	switch {

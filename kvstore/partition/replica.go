@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // Config are the settings of a replica.
@@ -26,8 +28,8 @@ type Config struct {
 	// memory for peers that lag.
 	TailBytes int
 
-	// Planted breaks rules on purpose, in builds with the tag "planted" only.
-	Planted
+	// Rules can be broken on purpose, in builds with the tag "planted" only.
+	planted.Rules
 }
 
 // DefaultConfig returns the settings that kvnode uses.
@@ -204,7 +206,7 @@ func (r *Replica) Configure(v View) {
 	switch {
 	case r.role != Follower:
 		r.reconfigure()
-	case v.Primary == r.self && (v.Epoch > r.state.Promise || r.cfg.Breaks(RestartServes) && v.Epoch == r.state.Promise):
+	case v.Primary == r.self && (v.Epoch > r.state.Promise || r.cfg.Breaks(planted.RestartServes) && v.Epoch == r.state.Promise):
 		r.activate()
 	}
 }

@@ -3,9 +3,9 @@ package replication
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
@@ -25,17 +25,21 @@ import (
 const (
 	frameVersion = 1
 	headerBytes  = 8
-	// maxFrameBytes bounds what a peer can make this node allocate.
-	maxFrameBytes = 64 << 20
+	// maxFrameBytes bounds what a peer can make this node allocate: it is more
+	// than frameTarget, maxQueued answers and one message.
+	maxFrameBytes = 16 << 20
+	// maxMessageBytes bounds what the entries of one message make this node
+	// write and keep, each counted with entryCost beside its data. A message
+	// goes into the log as a whole; a sender stops at a quarter of it.
+	maxMessageBytes = 4 << 20
+	entryCost       = 64
 	// allocationStep is what is allocated for a body before any of it is there.
 	allocationStep = 2 << 20
-	// minEntryBytes and minMessageBytes bound how many a body can hold.
+	// minEntryBytes is the least that an entry takes in a body.
 	minEntryBytes = 2
+	// maxNumber keeps epochs, LSNs and rounds clear of overflow.
+	maxNumber = 1 << 62
 )
-
-// ErrFrame is wrapped by every error about a frame that cannot be decoded:
-// the other end speaks another version, or the bytes were damaged.
-var ErrFrame = errors.New("replication: bad frame")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -82,17 +86,17 @@ func readFrame(r io.Reader) ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(header[:])
 	if size == 0 || size > maxFrameBytes {
-		return nil, fmt.Errorf("%w: body of %d bytes, at most %d are allowed", ErrFrame, size, maxFrameBytes)
+		return nil, Reject(BadLength, "body of %d bytes, at most %d are allowed", size, maxFrameBytes)
 	}
 	body, err := readBody(r, int(size))
 	if err != nil {
 		return nil, err
 	}
 	if sum := crc32.Checksum(body, castagnoli); sum != binary.LittleEndian.Uint32(header[4:]) {
-		return nil, fmt.Errorf("%w: checksum does not match", ErrFrame)
+		return nil, Reject(BadChecksum, "the checksum does not match")
 	}
 	if body[0] != frameVersion {
-		return nil, fmt.Errorf("%w: version %d, this node speaks %d", ErrFrame, body[0], frameVersion)
+		return nil, Reject(UnknownVersion, "version %d, this node speaks %d", body[0], frameVersion)
 	}
 	return body, nil
 }
@@ -116,38 +120,84 @@ func readBody(r io.Reader, size int) ([]byte, error) {
 	}
 }
 
-// decodeFrame calls deliver for each message of a body. Entries point into
-// the body. from and to complete the members.
-func decodeFrame(body []byte, from, to Peer, deliver func(Envelope)) error {
+// decodeFrame calls deliver for each message of a body, until it returns an
+// error. Entries point into the body. from and to complete the members.
+// Nothing is allocated for a message before all that it claims is checked.
+func decodeFrame(body []byte, from, to Peer, deliver func(Envelope) error) error {
 	d := decoder{rest: body[1:]}
 	for len(d.rest) > 0 {
-		var env Envelope
-		m := &env.Message
-		part := d.uvarint()
-		kind, status := d.uvarint(), d.uvarint()
-		m.From = partition.Member{Node: from.Node, Store: from.Store, Incarnation: d.uvarint()}
-		m.To = partition.Member{Node: to.Node, Store: to.Store, Incarnation: d.uvarint()}
-		m.Epoch, m.Prev.Epoch, m.Prev.LSN = d.uvarint(), d.uvarint(), d.uvarint()
-		m.Commit, m.Durable = d.uvarint(), d.uvarint()
-		m.Hint.Epoch, m.Hint.LSN, m.Round = d.uvarint(), d.uvarint(), d.uvarint()
-		n := d.uvarint()
-		if d.failed || part > 1<<31 || kind == 0 || kind > uint64(partition.Behind) || status > uint64(partition.NotMember) ||
-			n > uint64(len(d.rest)/minEntryBytes) || m.Prev.LSN > 1<<62 {
-			return fmt.Errorf("%w: message of partition %d, kind %d", ErrFrame, part, kind)
+		env, err := d.message(from, to)
+		if err != nil {
+			return err
 		}
-		env.Partition, m.Kind, m.Status = uint32(part), partition.Kind(kind), partition.Status(status)
-		if n > 0 {
-			m.Entries = make([]partition.Entry, n)
+		if err := deliver(env); err != nil {
+			return err
 		}
-		for i := range m.Entries {
-			m.Entries[i] = partition.Entry{Epoch: d.uvarint(), LSN: m.Prev.LSN + 1 + uint64(i), Data: d.bytes()}
-		}
-		if d.failed {
-			return fmt.Errorf("%w: entries of partition %d", ErrFrame, part)
-		}
-		deliver(env)
 	}
 	return nil
+}
+
+// message cuts the first message off.
+func (d *decoder) message(from, to Peer) (env Envelope, err error) {
+	m := &env.Message
+	part := d.uvarint()
+	kind, status := d.uvarint(), d.uvarint()
+	m.From = partition.Member{Node: from.Node, Store: from.Store, Incarnation: d.uvarint()}
+	m.To = partition.Member{Node: to.Node, Store: to.Store, Incarnation: d.uvarint()}
+	m.Epoch, m.Prev.Epoch, m.Prev.LSN = d.uvarint(), d.uvarint(), d.uvarint()
+	m.Commit, m.Durable = d.uvarint(), d.uvarint()
+	m.Hint.Epoch, m.Hint.LSN, m.Round = d.uvarint(), d.uvarint(), d.uvarint()
+	n := d.uvarint()
+	switch {
+	case d.failed:
+		return env, Reject(Malformed, "a message ends early")
+	case part > math.MaxUint32:
+		return env, Reject(BadPartition, "partition %d", part)
+	case kind == 0 || kind > uint64(partition.Behind) || status > uint64(partition.NotMember):
+		return env, Reject(Malformed, "message of partition %d has kind %d and status %d", part, kind, status)
+	case n > 0 && kind != uint64(partition.Append):
+		return env, Reject(Malformed, "message of partition %d and kind %d has %d entries", part, kind, n)
+	case max(m.Epoch, m.Prev.Epoch, m.Hint.Epoch) > maxNumber:
+		return env, Reject(BadEpoch, "message of partition %d has epochs %d, %d and %d", part, m.Epoch, m.Prev.Epoch, m.Hint.Epoch)
+	case max(m.Prev.LSN, m.Commit, m.Durable, m.Hint.LSN, m.Round) > maxNumber:
+		return env, Reject(Malformed, "message of partition %d has a number above 2^62", part)
+	case n > maxMessageBytes/entryCost:
+		return env, Reject(Oversized, "message of partition %d has %d entries, at most %d are allowed", part, n, maxMessageBytes/entryCost)
+	case n > uint64(len(d.rest)/minEntryBytes):
+		return env, Reject(Malformed, "message of partition %d has %d entries in %d bytes", part, n, len(d.rest))
+	}
+	env.Partition, m.Kind, m.Status = uint32(part), partition.Kind(kind), partition.Status(status)
+	return env, d.entries(&env, int(n))
+}
+
+// entries cuts off the entries of a message, whose epochs rise from that of
+// the position before them to that of the message.
+func (d *decoder) entries(env *Envelope, n int) error {
+	if n == 0 {
+		return nil
+	}
+	m := &env.Message
+	m.Entries = make([]partition.Entry, n)
+	epoch, size := m.Prev.Epoch, n*entryCost
+	for i := range m.Entries {
+		e := partition.Entry{Epoch: d.uvarint(), LSN: m.Prev.LSN + 1 + uint64(i), Data: d.bytes()}
+		if e.Epoch < epoch || e.Epoch > m.Epoch {
+			if d.failed {
+				break
+			}
+			return Reject(BadEpoch, "entry %d of partition %d has epoch %d after %d, in a message of epoch %d", e.LSN, env.Partition, e.Epoch, epoch, m.Epoch)
+		}
+		epoch, size = e.Epoch, size+len(e.Data)
+		m.Entries[i] = e
+	}
+	switch {
+	case d.failed:
+		return Reject(Malformed, "an entry of partition %d ends early", env.Partition)
+	case size > maxMessageBytes:
+		return Reject(Oversized, "the entries of partition %d take %d bytes, at most %d are allowed", env.Partition, size, maxMessageBytes)
+	default:
+		return nil
+	}
 }
 
 // decoder reads varints; after the first failure it returns zeros.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"reflect"
 	"runtime"
 	"testing"
@@ -38,9 +39,14 @@ func decode(frame []byte) (envelopes []Envelope, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = decodeFrame(body, alpha, beta, func(e Envelope) { envelopes = append(envelopes, e) })
+	err = decodeFrame(body, alpha, beta, func(e Envelope) error {
+		envelopes = append(envelopes, e)
+		return nil
+	})
 	return envelopes, err
 }
+
+func ignore(Envelope) error { return nil }
 
 func member(p Peer, incarnation uint64) partition.Member {
 	return partition.Member{Node: p.Node, Store: p.Store, Incarnation: incarnation}
@@ -60,7 +66,7 @@ func appendOf(part uint32, data ...string) Envelope {
 
 func TestFramesCarryMessagesUnchanged(t *testing.T) {
 	position := rapid.Custom(func(t *rapid.T) partition.Position {
-		return partition.Position{Epoch: rapid.Uint64().Draw(t, "epoch"), LSN: rapid.Uint64Max(1<<62).Draw(t, "lsn")}
+		return partition.Position{Epoch: rapid.Uint64Max(maxNumber).Draw(t, "epoch"), LSN: rapid.Uint64Max(maxNumber).Draw(t, "lsn")}
 	})
 	envelope := rapid.Custom(func(t *rapid.T) Envelope {
 		m := partition.Message{
@@ -68,20 +74,25 @@ func TestFramesCarryMessagesUnchanged(t *testing.T) {
 			Status:  partition.Status(rapid.IntRange(int(partition.OK), int(partition.NotMember)).Draw(t, "status")),
 			From:    member(alpha, rapid.Uint64().Draw(t, "from")),
 			To:      member(beta, rapid.Uint64().Draw(t, "to")),
-			Epoch:   rapid.Uint64().Draw(t, "epoch"),
+			Epoch:   rapid.Uint64Max(maxNumber).Draw(t, "epoch"),
 			Prev:    position.Draw(t, "prev"),
-			Commit:  rapid.Uint64().Draw(t, "commit"),
-			Durable: rapid.Uint64().Draw(t, "durable"),
-			Hint:    partition.Position{Epoch: rapid.Uint64().Draw(t, "hint epoch"), LSN: rapid.Uint64().Draw(t, "hint lsn")},
-			Round:   rapid.Uint64().Draw(t, "round"),
+			Commit:  rapid.Uint64Max(maxNumber).Draw(t, "commit"),
+			Durable: rapid.Uint64Max(maxNumber).Draw(t, "durable"),
+			Hint:    position.Draw(t, "hint"),
+			Round:   rapid.Uint64Max(maxNumber).Draw(t, "round"),
 		}
+		if m.Kind != partition.Append || m.Prev.Epoch > m.Epoch {
+			return Envelope{Partition: rapid.Uint32().Draw(t, "partition"), Message: m}
+		}
+		epoch := m.Prev.Epoch
 		for i, data := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 40), 0, 5).Draw(t, "data") {
 			if len(data) == 0 {
 				data = nil // a no-op
 			}
-			m.Entries = append(m.Entries, partition.Entry{Epoch: rapid.Uint64().Draw(t, "entry epoch"), LSN: m.Prev.LSN + 1 + uint64(i), Data: data})
+			epoch = rapid.Uint64Range(epoch, m.Epoch).Draw(t, "entry epoch")
+			m.Entries = append(m.Entries, partition.Entry{Epoch: epoch, LSN: m.Prev.LSN + 1 + uint64(i), Data: data})
 		}
-		return Envelope{Partition: rapid.Uint32Max(1<<31).Draw(t, "partition"), Message: m}
+		return Envelope{Partition: rapid.Uint32().Draw(t, "partition"), Message: m}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.SliceOfN(envelope, 0, 4).Draw(t, "envelopes")
@@ -102,45 +113,110 @@ func sealed(body ...byte) []byte {
 	return frame
 }
 
-// message returns the fields of an Append of partition 1, then rest.
+// message returns the fields of an Append of partition 1 in epoch 7, then
+// rest: the number of entries, and the entries.
 func message(rest ...uint64) []byte {
+	return fields(map[int]uint64{}, rest...)
+}
+
+// fields is message with some of its fields changed.
+func fields(changed map[int]uint64, rest ...uint64) []byte {
 	body := []byte{frameVersion}
-	for _, v := range append([]uint64{1, uint64(partition.Append), 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0}, rest...) {
+	for i, v := range append([]uint64{1, uint64(partition.Append), 0, 1, 1, 7, 0, 0, 0, 0, 0, 0, 0}, rest...) {
+		if other, ok := changed[i]; ok {
+			v = other
+		}
 		body = binary.AppendUvarint(body, v)
 	}
 	return body
 }
 
-// badFrames are frames that must be refused with ErrFrame.
-func badFrames() map[string][]byte {
+// Some of the fields of a message, by their place in a body.
+const (
+	fieldPartition = 0
+	fieldKind      = 1
+	fieldStatus    = 2
+	fieldEpoch     = 5
+	fieldPrevEpoch = 6
+	fieldPrevLSN   = 7
+	fieldCommit    = 8
+	fieldDurable   = 9
+	fieldHintEpoch = 10
+	fieldHintLSN   = 11
+)
+
+type badFrame struct {
+	reason Reason
+	frame  []byte
+}
+
+// badFrames are frames that must be refused.
+func badFrames() map[string]badFrame {
 	valid := frameOf(appendOf(1, "data"))
 	damaged := bytes.Clone(valid)
 	damaged[len(damaged)-1] ^= 1
 	huge := bytes.Clone(valid)
 	binary.LittleEndian.PutUint32(huge, maxFrameBytes+1)
-	return map[string][]byte{
-		"damaged":                damaged,
-		"another version":        sealed(frameVersion+1, 0),
-		"no body":                make([]byte, headerBytes),
-		"body too large":         huge,
-		"fields missing":         sealed(frameVersion, 1, 1),
-		"overlong varint":        sealed(append([]byte{frameVersion}, bytes.Repeat([]byte{0xff}, 11)...)...),
-		"kind 0":                 sealed(frameVersion, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-		"unknown kind":           sealed(frameVersion, 1, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-		"unknown status":         sealed(frameVersion, 1, 1, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-		"more entries than fit":  sealed(message(1 << 60)...),
-		"entry longer than body": sealed(message(1, 7, 1<<40)...),
-		"entries missing":        sealed(message(2, 7, 0)...),
+	with := func(field int, value uint64) []byte {
+		return sealed(fields(map[int]uint64{field: value}, 0)...)
+	}
+	return map[string]badFrame{
+		"damaged":                {BadChecksum, damaged},
+		"another version":        {UnknownVersion, sealed(frameVersion+1, 0)},
+		"no body":                {BadLength, make([]byte, headerBytes)},
+		"body too large":         {BadLength, huge},
+		"fields missing":         {Malformed, sealed(frameVersion, 1, 1)},
+		"overlong varint":        {Malformed, sealed(append([]byte{frameVersion}, bytes.Repeat([]byte{0xff}, 11)...)...)},
+		"kind 0":                 {Malformed, with(fieldKind, 0)},
+		"unknown kind":           {Malformed, with(fieldKind, 99)},
+		"unknown status":         {Malformed, with(fieldStatus, 99)},
+		"partition out of range": {BadPartition, with(fieldPartition, 1<<32)},
+		"epoch of the future":    {BadEpoch, with(fieldEpoch, math.MaxUint64)},
+		"previous epoch":         {BadEpoch, with(fieldPrevEpoch, math.MaxUint64)},
+		"epoch of a hint":        {BadEpoch, with(fieldHintEpoch, math.MaxUint64)},
+		"LSN":                    {Malformed, with(fieldPrevLSN, math.MaxUint64)},
+		"commit mark":            {Malformed, with(fieldCommit, math.MaxUint64)},
+		"durable LSN":            {Malformed, with(fieldDurable, math.MaxUint64)},
+		"LSN of a hint":          {Malformed, with(fieldHintLSN, math.MaxUint64)},
+		"entry of a later epoch": {BadEpoch, sealed(message(1, 8, 0)...)},
+		"epochs that fall":       {BadEpoch, sealed(message(2, 5, 0, 4, 0)...)},
+		"entry below its prev":   {BadEpoch, sealed(fields(map[int]uint64{fieldPrevEpoch: 6}, 1, 5, 0)...)},
+		"entries of an answer":   {Malformed, sealed(fields(map[int]uint64{fieldKind: uint64(partition.AppendReply)}, 1, 7, 0)...)},
+		"countless entries":      {Oversized, sealed(message(1 << 60)...)},
+		"more entries than fit":  {Malformed, sealed(message(1000)...)},
+		"entry longer than body": {Malformed, sealed(message(1, 7, 1<<40)...)},
+		"entries missing":        {Malformed, sealed(message(2, 7, 0)...)},
+		"entry too large":        {Oversized, frameOf(appendOf(1, string(make([]byte, maxMessageBytes))))},
+		"entries too large":      {Oversized, frameOf(appendOf(1, string(make([]byte, maxMessageBytes/2)), string(make([]byte, maxMessageBytes/2))))},
 	}
 }
 
 func TestBadFramesAreRefused(t *testing.T) {
-	for name, frame := range badFrames() {
+	for name, bad := range badFrames() {
 		t.Run(name, func(t *testing.T) {
-			if got, err := decode(frame); !errors.Is(err, ErrFrame) {
-				t.Errorf("decoded %+v, %v, want ErrFrame", got, err)
+			got, err := decode(bad.frame)
+			if refused := (*FrameError)(nil); !errors.Is(err, ErrFrame) || !errors.As(err, &refused) || refused.Reason != bad.reason {
+				t.Errorf("decoded %+v, %v, want it refused for its %s", got, err, bad.reason)
 			}
 		})
+	}
+	if _, err := decode(sealed(message(1, 7, 0)...)); err != nil {
+		t.Errorf("the frame that the bad ones are made of is refused: %v", err)
+	}
+}
+
+// A frame that is refused has cost little more memory than what was sent: a
+// body that grows is copied.
+func TestClaimsCostNoMemory(t *testing.T) {
+	for name, bad := range badFrames() {
+		if bytes := allocated(func() { _, _ = decode(bad.frame) }); bytes > uint64(3*len(bad.frame)+64<<10) {
+			t.Errorf("%s: %d bytes made it allocate %d", name, len(bad.frame), bytes)
+		}
+	}
+	header := binary.LittleEndian.AppendUint32(nil, maxFrameBytes)
+	header = append(header, 0, 0, 0, 0)
+	if bytes := allocated(func() { _, _ = decode(header) }); bytes > allocationStep+64<<10 {
+		t.Errorf("a header alone made it allocate %d", bytes)
 	}
 }
 
@@ -170,8 +246,10 @@ func allocated(f func()) uint64 {
 func FuzzFrames(f *testing.F) {
 	f.Add(frameOf())
 	f.Add(frameOf(appendOf(1, "one", "two"), appendOf(2)))
-	for _, frame := range badFrames() {
-		f.Add(frame)
+	for _, bad := range badFrames() {
+		if len(bad.frame) < 1<<20 {
+			f.Add(bad.frame)
+		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if _, err := decode(claim(in)); err == nil {
@@ -182,7 +260,7 @@ func FuzzFrames(f *testing.F) {
 		}
 		body := append([]byte{frameVersion}, in...) // so that checksums do not keep the fuzzer out
 		bytes := allocated(func() {
-			_ = decodeFrame(body, alpha, beta, func(Envelope) {})
+			_ = decodeFrame(body, alpha, beta, ignore)
 		})
 		if limit := uint64(64*len(body) + 64<<10); bytes > limit {
 			t.Errorf("%d bytes made it allocate %d", len(body), bytes)
@@ -224,7 +302,7 @@ func BenchmarkFrame(b *testing.B) {
 		buf = beginFrame(buf)
 		buf = appendMessage(buf, e.Partition, &e.Message)
 		finishFrame(buf)
-		if err := decodeFrame(buf[headerBytes:], alpha, beta, func(Envelope) {}); err != nil {
+		if err := decodeFrame(buf[headerBytes:], alpha, beta, ignore); err != nil {
 			b.Fatal(err)
 		}
 	}

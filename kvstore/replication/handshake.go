@@ -25,6 +25,8 @@ const (
 	headerToStore   = "Clusterkit-To-Store"
 
 	handshakeTimeout = 3 * time.Second
+	// maxAnswerBytes bounds the answer to a handshake.
+	maxAnswerBytes = 16 << 10
 )
 
 // ErrRefused is wrapped by the error of a handshake that the other end turned
@@ -69,7 +71,7 @@ func greet(ctx context.Context, conn net.Conn, addr, cluster string, from, to Pe
 	if err := req.Write(conn); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswerBytes)), req)
 	if err != nil {
 		return err
 	}
@@ -80,8 +82,8 @@ func greet(ctx context.Context, conn net.Conn, addr, cluster string, from, to Pe
 	return conn.SetDeadline(time.Time{})
 }
 
-// accept answers a handshake and takes the connection over. It has answered
-// already when it returns an error.
+// accept takes the connection of a handshake over; [welcome] then answers it.
+// When accept returns an error it has answered already.
 func accept(w http.ResponseWriter, r *http.Request, cluster string, self Peer) (net.Conn, *bufio.Reader, Peer, error) {
 	from := Peer{r.Header.Get(headerFromNode), r.Header.Get(headerFromStore)}
 	refuse := func(format string, args ...any) (net.Conn, *bufio.Reader, Peer, error) {
@@ -104,12 +106,16 @@ func accept(w http.ResponseWriter, r *http.Request, cluster string, self Peer) (
 		http.Error(w, "the connection cannot be upgraded", http.StatusInternalServerError)
 		return nil, nil, from, err
 	}
-	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
-	if err == nil {
-		err = conn.SetDeadline(time.Time{})
-	}
-	if err != nil {
-		return nil, nil, from, errors.Join(err, conn.Close())
-	}
 	return conn, rw.Reader, from, nil
+}
+
+// welcome tells the other end that it may begin.
+func welcome(conn net.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol); err != nil {
+		return err
+	}
+	return conn.SetDeadline(time.Time{})
 }

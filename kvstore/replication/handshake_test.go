@@ -1,9 +1,11 @@
 package replication
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -32,7 +34,17 @@ func serve(t *testing.T, h http.Handler) (addr string) {
 // startReceiver returns beta's address.
 func startReceiver(t *testing.T, deliver func(Envelope)) (addr string, r *Receiver) {
 	t.Helper()
-	r = NewReceiver(func() string { return cluster }, beta, deliver, quiet())
+	always := func(e Envelope) error {
+		deliver(e)
+		return nil
+	}
+	return startCounting(t, always, func(Reason) {})
+}
+
+// startCounting is startReceiver with all that a receiver takes.
+func startCounting(t *testing.T, deliver func(Envelope) error, refused func(Reason)) (addr string, r *Receiver) {
+	t.Helper()
+	r = NewReceiver(func() string { return cluster }, beta, deliver, refused, quiet())
 	t.Cleanup(r.Close)
 	return serve(t, r), r
 }
@@ -84,7 +96,7 @@ func TestHandshakeIsRefusedWithTheReason(t *testing.T) {
 }
 
 func TestHandshakeWaitsForTheCluster(t *testing.T) {
-	r := NewReceiver(func() string { return "" }, beta, nothing(t), quiet())
+	r := NewReceiver(func() string { return "" }, beta, ignore, func(Reason) {}, quiet())
 	defer r.Close()
 	_, err := dial(t.Context(), serve(t, r), cluster, alpha, beta)
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "not joined") {
@@ -150,21 +162,72 @@ func TestSecondConnectionReplacesTheFirst(t *testing.T) {
 }
 
 func TestConnectionEndsAtABadFrame(t *testing.T) {
-	addr, _ := startReceiver(t, nothing(t))
-	for name, frame := range badFrames() {
+	refused := make(chan Reason, 1)
+	addr, _ := startCounting(t, func(e Envelope) error {
+		if e.Partition == 7 {
+			return Reject(BadPartition, "partition 7")
+		}
+		nothing(t)(e)
+		return nil
+	}, func(r Reason) { refused <- r })
+	bad := badFrames()
+	bad["refused by the node"] = badFrame{BadPartition, frameOf(appendOf(7, "data"), appendOf(8))}
+	for name, bad := range bad {
 		t.Run(name, func(t *testing.T) {
 			conn, err := dial(t.Context(), addr, cluster, alpha, beta)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if _, err := conn.Write(frame); err != nil {
+			if _, err := conn.Write(bad.frame); err != nil {
 				t.Fatal(err)
 			}
 			wantEnd(t, conn)
+			if got := receive(t, refused); got != bad.reason {
+				t.Errorf("refused because of its %s, want %s", got, bad.reason)
+			}
 		})
 	}
+	if conn, err := dial(t.Context(), addr, "another cluster", alpha, beta); err == nil {
+		conn.Close()
+	}
+	if got := receive(t, refused); got != Handshake {
+		t.Errorf("a connection was refused because of its %s", got)
+	}
 }
+
+// FuzzHandshake feeds both ends of a handshake with anything.
+func FuzzHandshake(f *testing.F) {
+	header := fmt.Sprintf("%s: %s\r\n%s: alpha\r\n%s: disk-a\r\n%s: beta\r\n%s: disk-b\r\n",
+		headerCluster, cluster, headerFromNode, headerFromStore, headerToNode, headerToStore)
+	f.Add([]byte("POST " + Path + " HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" + header + "\r\n"))
+	f.Add([]byte("POST " + Path + " HTTP/1.1\r\nHost: b\r\nUpgrade: clusterkit-replication/2\r\n" + header + "\r\n"))
+	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 403 Forbidden\r\nContent-Length: 99999999999\r\n\r\nthis is node"))
+	f.Add([]byte("HTTP/1.1 101 Switching Protocols\r\nX: " + strings.Repeat("x", maxAnswerBytes)))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(in))); err == nil {
+			w := httptest.NewRecorder()
+			if _, _, from, err := accept(w, req, cluster, beta); err == nil || from == beta && w.Code != http.StatusForbidden {
+				t.Errorf("a request that cannot be taken over was answered with %d, %v", w.Code, err)
+			}
+		}
+		allowed := uint64(4*maxAnswerBytes + 4*len(in) + 64<<10)
+		if used := allocated(func() { _ = greet(t.Context(), &answering{Reader: bytes.NewReader(in)}, "b:1", cluster, alpha, beta) }); used > allowed {
+			t.Errorf("an answer of %d bytes made it allocate %d", len(in), used)
+		}
+	})
+}
+
+// answering is a connection on which somebody answers whatever is written.
+type answering struct {
+	net.Conn
+	io.Reader
+}
+
+func (c *answering) Read(p []byte) (int, error)  { return c.Reader.Read(p) }
+func (c *answering) Write(p []byte) (int, error) { return len(p), nil }
+func (c *answering) SetDeadline(time.Time) error { return nil }
 
 func TestClosedReceiverTakesNoConnection(t *testing.T) {
 	addr, r := startReceiver(t, nothing(t))

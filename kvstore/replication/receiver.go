@@ -15,7 +15,8 @@ import (
 type Receiver struct {
 	cluster func() string
 	self    Peer
-	deliver func(Envelope)
+	deliver func(Envelope) error
+	refused func(Reason)
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -27,9 +28,10 @@ type Receiver struct {
 // NewReceiver returns a receiver for the node self of the cluster whose UUID
 // cluster returns, "" as long as it is not known. deliver is called by one
 // goroutine for each peer, for one message after the other; it must not block
-// for long.
-func NewReceiver(cluster func() string, self Peer, deliver func(Envelope), log *slog.Logger) *Receiver {
-	return &Receiver{cluster: cluster, self: self, deliver: deliver, log: log, conns: map[Peer]net.Conn{}}
+// for long. If it returns an error, see [Reject], the connection is closed.
+// refused is called for each frame and each connection that is refused.
+func NewReceiver(cluster func() string, self Peer, deliver func(Envelope) error, refused func(Reason), log *slog.Logger) *Receiver {
+	return &Receiver{cluster: cluster, self: self, deliver: deliver, refused: refused, log: log, conns: map[Peer]net.Conn{}}
 }
 
 // ServeHTTP takes a connection over until it breaks or the receiver closes. A
@@ -42,6 +44,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	conn, buf, from, err := accept(w, req, cluster, r.self)
 	if err != nil {
+		r.refused(Handshake)
 		r.log.Warn("replication connection refused", "remote", req.RemoteAddr, "node", from.Node, "err", err)
 		return
 	}
@@ -50,8 +53,15 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer r.wg.Done()
-	err = r.receive(conn, buf, from)
+	// Only one that was admitted is welcome: the order in which peers learn it
+	// is then the order of their connections.
+	if err = welcome(conn); err == nil {
+		err = r.receive(conn, buf, from)
+	}
 	r.dismiss(from, conn)
+	if bad := (*FrameError)(nil); errors.As(err, &bad) {
+		r.refused(bad.Reason)
+	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		r.log.Warn("replication connection lost", "peer", from.Node, "err", err)
 	}

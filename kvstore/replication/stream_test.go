@@ -117,7 +117,10 @@ func TestReadyWithoutMessagesSendsNothing(t *testing.T) {
 
 func TestSenderReconnects(t *testing.T) {
 	got := make(chan Envelope, 16)
-	r := NewReceiver(func() string { return cluster }, beta, func(e Envelope) { got <- e }, quiet())
+	r := NewReceiver(func() string { return cluster }, beta, func(e Envelope) error {
+		got <- e
+		return nil
+	}, func(Reason) {}, quiet())
 	defer r.Close()
 	connections := make(chan net.Conn, 16)
 	srv := httptest.NewUnstartedServer(r)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // outcome is how a write ended.
@@ -109,7 +110,7 @@ func (c *client) read(target *node, op *operation, finish func(record bool)) {
 				return
 			}
 			value := target.state[op.key]
-			if target.leased() || w.opt.Planted.Breaks(partition.ReadWithoutLease) {
+			if target.leased() || w.opt.Planted.Breaks(planted.ReadWithoutLease) {
 				answer(value, true)
 				return
 			}

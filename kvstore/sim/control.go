@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 const (
@@ -62,7 +63,7 @@ func (c *control) watch() {
 	for i := range c.sessions {
 		s := &c.sessions[i]
 		wait := leaseWait
-		if c.w.opt.Planted.Breaks(partition.DeposeLive) {
+		if c.w.opt.Planted.Breaks(planted.DeposeLive) {
 			wait = lease / 2
 		}
 		if s.open && c.clock() >= s.renewed+wait {
@@ -82,7 +83,7 @@ func (c *control) elect() {
 		return
 	}
 	from := c.view.InSync
-	if c.w.opt.Planted.Breaks(partition.ElectAnyone) {
+	if c.w.opt.Planted.Breaks(planted.ElectAnyone) {
 		from = c.view.Members
 	}
 	var candidates []partition.Member
@@ -163,7 +164,7 @@ func (c *control) register(n *node, store string, incarnation uint64) {
 // renew answers whether the session is open.
 func (c *control) renew(n *node, incarnation uint64) bool {
 	s := &c.sessions[n.id]
-	if s.incarnation != incarnation || !s.open && !c.w.opt.Planted.Breaks(partition.StickyLease) {
+	if s.incarnation != incarnation || !s.open && !c.w.opt.Planted.Breaks(planted.StickyLease) {
 		return false
 	}
 	s.renewed = c.clock()

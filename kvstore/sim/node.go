@@ -105,7 +105,7 @@ func (n *node) start() {
 	cfg := partition.DefaultConfig(n.name, n.store)
 	cfg.SilentAfter = 300 * time.Millisecond
 	cfg.CatchUpLag, cfg.TailBytes, cfg.MaxBatchBytes = 3, 60, 200
-	cfg.Planted = n.w.opt.Planted
+	cfg.Rules = n.w.opt.Planted
 	r, err := partition.New(cfg, rec)
 	if err != nil {
 		n.w.violate("%s does not start: %v", n.name, err)

@@ -5,27 +5,27 @@ package sim
 import (
 	"testing"
 
-	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // TestPlanted breaks one rule at a time and demands that a schedule convicts
 // it: what the simulator never catches it does not check.
 func TestPlanted(t *testing.T) {
-	for name, rule := range map[string]partition.Rule{
-		"ack before fsync":                partition.AckBeforeFsync,
-		"lower epochs accepted":           partition.AcceptLowerEpochs,
-		"truncate on a repeated message":  partition.TruncateOnRepeat,
-		"commit mark not clamped":         partition.CommitUnclamped,
-		"shrink before its commit":        partition.ShrinkEarly,
-		"proposal in flight forgotten":    partition.ForgetProposal,
-		"serve before the no-op commits":  partition.ServeEarly,
-		"epoch served again on restart":   partition.RestartServes,
-		"learner proposed too early":      partition.JoinEarly,
-		"min-in-sync ignored":             partition.IgnoreMinInSync,
-		"read without lease":              partition.ReadWithoutLease,
-		"deposed session renewed":         partition.StickyLease,
-		"deposed while the lease runs":    partition.DeposeLive,
-		"member elected that lags behind": partition.ElectAnyone,
+	for name, rule := range map[string]planted.Rule{
+		"ack before fsync":                planted.AckBeforeFsync,
+		"lower epochs accepted":           planted.AcceptLowerEpochs,
+		"truncate on a repeated message":  planted.TruncateOnRepeat,
+		"commit mark not clamped":         planted.CommitUnclamped,
+		"shrink before its commit":        planted.ShrinkEarly,
+		"proposal in flight forgotten":    planted.ForgetProposal,
+		"serve before the no-op commits":  planted.ServeEarly,
+		"epoch served again on restart":   planted.RestartServes,
+		"learner proposed too early":      planted.JoinEarly,
+		"min-in-sync ignored":             planted.IgnoreMinInSync,
+		"read without lease":              planted.ReadWithoutLease,
+		"deposed session renewed":         planted.StickyLease,
+		"deposed while the lease runs":    planted.DeposeLive,
+		"member elected that lags behind": planted.ElectAnyone,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

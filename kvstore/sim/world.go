@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // Options choose a run.
@@ -21,7 +22,7 @@ type Options struct {
 	// Clients and Keys shape the load.
 	Clients, Keys int
 	// Planted breaks a rule, in builds with the tag "planted".
-	Planted partition.Planted
+	Planted planted.Rules
 }
 
 // Result is what a run has found.

@@ -83,9 +83,30 @@ func (p *packer) discard() { p.txn.Discard() }
 const entryOverhead = 16
 
 // cost is what w takes of a transaction, at most.
-func (w *Write) cost() (bytes, count int64) {
-	bytes = 2*int64(itemPrefix+len(w.Op.Key)+entryOverhead) + valueHeader + int64(len(w.Op.Value))
+func (w *Write) cost() (bytes, count int64) { return cost(&w.Op) }
+
+func cost(o *op.Op) (bytes, count int64) {
+	bytes = 2*int64(itemPrefix+len(o.Key)+entryOverhead) + valueHeader + int64(len(o.Value))
 	return bytes, 2
+}
+
+// CheckEntry returns [ErrTooLarge] for an entry that Apply would refuse.
+func (s *Store) CheckEntry(ops []op.Op) error {
+	bytes, count := int64(checkpointCost), int64(1)
+	for i := range ops {
+		b, c := cost(&ops[i])
+		bytes, count = bytes+b, count+c
+	}
+	return s.checkSize(bytes, count)
+}
+
+// checkSize refuses what is too much for one transaction.
+func (s *Store) checkSize(bytes, count int64) error {
+	if bytes >= s.db.MaxBatchSize()*9/10 || count >= s.db.MaxBatchCount()*9/10 {
+		return fmt.Errorf("%w: %d bytes in %d keys, the limits are %d and %d",
+			ErrTooLarge, bytes, count, s.db.MaxBatchSize()*9/10, s.db.MaxBatchCount()*9/10)
+	}
+	return nil
 }
 
 // checkpointCost is what a partition's checkpoint takes.
@@ -173,9 +194,8 @@ func (p *packer) makeRoom(bytes, count int64) error {
 	if p.bytes+bytes < db.MaxBatchSize()/2 && p.count+count < db.MaxBatchCount()/2 {
 		return nil
 	}
-	if bytes >= db.MaxBatchSize()*9/10 || count >= db.MaxBatchCount()*9/10 {
-		return fmt.Errorf("%w: %d bytes in %d keys, the limits are %d and %d: raise Options.MemTableBytes",
-			ErrTooLarge, bytes, count, db.MaxBatchSize()*9/10, db.MaxBatchCount()*9/10)
+	if err := p.store.checkSize(bytes, count); err != nil {
+		return err
 	}
 	if len(p.checkpoints) == 0 {
 		return nil

@@ -149,8 +149,9 @@ type Store struct {
 	closeTimeout time.Duration
 }
 
-// closeTimeout is ample for Badger to write out its memtables.
-const closeTimeout = 5 * time.Second
+// closeTimeout is ample for Badger to write out its memtables, also to a busy
+// disk.
+const closeTimeout = 15 * time.Second
 
 // Open opens the store in opts.Dir, or creates it. Generations that a crash
 // left behind are deleted in the background. It returns [ErrOtherStore] for

@@ -268,11 +268,17 @@ func TestGetsDuringApplies(t *testing.T) {
 }
 
 func TestEntryTooLargeIsRefused(t *testing.T) {
-	s := mustOpen(t, Options{Dir: t.TempDir()})
+	s := mustOpen(t, Options{Dir: t.TempDir(), MemTableBytes: 8 << 20})
 	value := string(make([]byte, 450<<10))
-	err := s.Apply([]Batch{batch(1, set(1, "a", value), set(1, "b", value), set(1, "c", value))})
-	if !errors.Is(err, ErrTooLarge) {
+	writes := []Write{set(1, "a", value), set(1, "b", value), set(1, "c", value)}
+	if err := s.Apply([]Batch{batch(1, writes...)}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Apply = %v, want ErrTooLarge", err)
+	}
+	if err := s.CheckEntry([]op.Op{writes[0].Op, writes[1].Op, writes[2].Op}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("CheckEntry = %v, want ErrTooLarge", err)
+	}
+	if err := s.CheckEntry([]op.Op{writes[0].Op, writes[1].Op}); err != nil {
+		t.Errorf("CheckEntry of two = %v", err)
 	}
 	wantValue(t, s, 1, "a", "")
 	mustApply(t, s, batch(1, set(1, "a", value), set(1, "b", value)))

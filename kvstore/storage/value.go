@@ -70,6 +70,20 @@ func (b stored) check() error {
 
 func (b stored) split() bool { return b[0] == formatSplit }
 
+// value returns what is in b, which was checked; its data point into b, and
+// are the first part of them if it is split.
+func (b stored) value() Value {
+	return Value{
+		Data:    b[valueHeader:len(b):len(b)],
+		Epoch:   binary.LittleEndian.Uint64(b[1:]),
+		LSN:     binary.LittleEndian.Uint64(b[9:]),
+		Expires: binary.LittleEndian.Uint64(b[17:]),
+	}
+}
+
+// crc is that of the whole value.
+func (b stored) crc() uint32 { return binary.LittleEndian.Uint32(b[valueHeader-4:]) }
+
 // hash returns the item's share of the digest.
 func (b stored) hash(scratch []byte, key []byte) uint64 {
 	return xxhash.Sum64(append(append(scratch, b[1:valueHeader]...), key...))
@@ -87,18 +101,13 @@ func readItem(txn *badger.Txn, item *badger.Item, g generation) (stored, Value, 
 	if err := b.check(); err != nil {
 		return nil, Value{}, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
 	}
-	v := Value{
-		Data:    b[valueHeader:len(b):len(b)],
-		Epoch:   binary.LittleEndian.Uint64(b[1:]),
-		LSN:     binary.LittleEndian.Uint64(b[9:]),
-		Expires: binary.LittleEndian.Uint64(b[17:]),
-	}
+	v := b.value()
 	if b.split() {
 		if v.Data, err = appendRest(txn, g, key, v.Data); err != nil {
 			return nil, Value{}, err
 		}
 	}
-	if valueCRC(g.partition, key, v) != binary.LittleEndian.Uint32(b[25:]) {
+	if valueCRC(g.partition, key, v) != b.crc() {
 		return nil, Value{}, fmt.Errorf("%w: the checksum of key %q of partition %d does not match", ErrCorrupt, key, g.partition)
 	}
 	return b, v, nil

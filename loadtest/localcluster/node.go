@@ -2,6 +2,7 @@ package localcluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,7 +19,6 @@ import (
 type Node struct {
 	ID       string
 	HTTPAddr string
-	RESPAddr string
 	RaftAddr string
 	DataDir  string
 	// LogFile receives the standard error of all its processes.
@@ -43,32 +43,24 @@ type Node struct {
 
 // newNode returns node i with its addresses held.
 func newNode(i int, o Options) (*Node, error) {
-	var held []net.Listener
-	release := func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}
-	for _, first := range []int{o.HTTPPort, o.RESPPort, o.RaftPort} {
-		l, err := holdPort(first, i)
-		if err != nil {
-			release()
-			return nil, err
-		}
-		held = append(held, l)
-	}
-	http, resp, raft := held[0].Addr().String(), held[1].Addr().String(), held[2].Addr().String()
-	cl, err := client.New(client.Config{Endpoints: []string{http}, Timeout: statusTimeout})
+	http, err := holdPort(o.HTTPPort, i)
 	if err != nil {
-		release()
 		return nil, err
+	}
+	raft, err := holdPort(o.RaftPort, i)
+	if err != nil {
+		http.Close()
+		return nil, err
+	}
+	cl, err := client.New(client.Config{Endpoints: []string{http.Addr().String()}, Timeout: statusTimeout})
+	if err != nil {
+		return nil, errors.Join(err, http.Close(), raft.Close())
 	}
 	id := fmt.Sprintf("node-%d", i+1)
 	return &Node{
 		ID:       id,
-		HTTPAddr: http,
-		RESPAddr: resp,
-		RaftAddr: raft,
+		HTTPAddr: http.Addr().String(),
+		RaftAddr: raft.Addr().String(),
 		DataDir:  filepath.Join(o.Dir, id),
 		LogFile:  filepath.Join(o.Dir, id+".log"),
 		name:     fmt.Sprintf("Server-%d", i+1),
@@ -76,7 +68,7 @@ func newNode(i int, o Options) (*Node, error) {
 		env:      o.Env,
 		log:      o.Log,
 		client:   cl,
-		held:     held,
+		held:     []net.Listener{http, raft},
 	}, nil
 }
 
@@ -86,7 +78,6 @@ func (n *Node) identity() []string {
 		"NODE_ID=" + n.ID,
 		"NODE_NAME=" + n.name,
 		"HTTP_ADDR=" + n.HTTPAddr,
-		"RESP_ADDR=" + n.RESPAddr,
 		"RAFT_ADDR=" + n.RaftAddr,
 		"DATA_DIR=" + n.DataDir,
 	}, n.env...)

@@ -1,0 +1,469 @@
+package clusterkit
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// simNode is one node: a clock, a disk that survives a crash, and a process
+// that may be down or stand still.
+type simNode struct {
+	w    *simWorld
+	id   int
+	name string
+	// The clock reads base when true time is 0, and is wrong by rate.
+	base time.Duration
+	rate float64
+
+	// The disk. The Raft ID is that of the data directory.
+	raftID      string
+	incarnation uint64
+	store       string
+	data        []simSet
+	disks       int
+	snapshot    int
+
+	// The process. Its number tells it from those before and after.
+	process  int
+	up       bool
+	paused   time.Duration // until
+	stopping bool
+	lag      time.Duration // until when it applies nothing
+	ruling   *simTerm
+	term     uint64
+	leader   *simNode // as it was told last
+	applied  int
+	m        *Map
+
+	tenure tenure
+	lease  lease
+	// session is the incarnation that was used last, as others in the process
+	// read it.
+	session  uint64
+	ended    endedEpochs
+	handing  bool
+	fired    map[int]Member
+	proposed map[int]uint64
+	control  *simControl
+}
+
+func newSimNode(w *simWorld, id int) *simNode {
+	n := &simNode{w: w, id: id, name: fmt.Sprintf("n%d", id+1), base: w.between(0, time.Hour)}
+	const worst = clockRateErrorPercent / 100.0
+	switch w.rng.IntN(4) {
+	case 0:
+		n.rate = 1 + worst
+	case 1:
+		n.rate = 1 - worst
+	default:
+		n.rate = 1 + worst*(2*w.rng.Float64()-1)
+	}
+	n.format()
+	return n
+}
+
+// format gives the node an empty disk.
+func (n *simNode) format() {
+	n.disks++
+	n.raftID = serverID(n.name, fmt.Sprintf("d%d", n.disks))
+	n.incarnation, n.applied, n.snapshot = 0, 0, 0
+	n.newStore()
+}
+
+// newStore begins without any data of the application.
+func (n *simNode) newStore() {
+	n.w.serial++
+	n.store = fmt.Sprintf("%s-%d", n.name, n.w.serial)
+	if n.w.opt.volatile {
+		n.store = volatilePrefix + n.store
+	}
+	n.data = make([]simSet, n.w.opt.partitions)
+}
+
+// clock reads the node's clock. It goes on while the process stands still.
+func (n *simNode) clock() time.Duration {
+	return n.base + time.Duration(float64(n.w.now)*n.rate)
+}
+
+// runs reports whether there is a process that does not stand still.
+func (n *simNode) runs() bool { return n.up && n.w.now >= n.paused }
+
+// later runs do in this process in true time, if it still lives then.
+func (n *simNode) later(d time.Duration, do func()) {
+	process := n.process
+	n.w.after(d, func() { n.run(process, do) })
+}
+
+// sleep is later on the node's clock.
+func (n *simNode) sleep(d time.Duration, do func()) {
+	n.later(time.Duration(float64(d)/n.rate)+n.w.between(0, 200*time.Microsecond), do)
+}
+
+// step goes on with something: usually at once, but whatever a process does, it
+// may be interrupted between any two of its steps, for long.
+func (n *simNode) step(do func()) { n.interrupted(0.003, do) }
+
+// decided is a step between a decision and what follows from it, where an
+// interruption can do the most harm.
+func (n *simNode) decided(do func()) { n.interrupted(0.05, do) }
+
+func (n *simNode) interrupted(often float64, do func()) {
+	d := n.w.between(0, 20*time.Microsecond)
+	switch {
+	case n.w.healing:
+	case n.w.chance(0.01):
+		d = n.w.between(0, 30*time.Millisecond)
+	case n.w.chance(often):
+		d = n.w.between(0, simLongestDelay)
+		n.w.usurp(n, d)
+	}
+	n.later(d, do)
+}
+
+// receive runs do in the process that is there, if any.
+func (n *simNode) receive(do func()) {
+	if n.up {
+		n.run(n.process, do)
+	}
+}
+
+// run runs do, when the process goes on if it stands still. What has waited
+// goes on in any order.
+func (n *simNode) run(process int, do func()) {
+	switch {
+	case !n.up || n.process != process:
+	case n.w.now < n.paused:
+		n.w.after(n.paused-n.w.now+n.w.between(0, time.Millisecond), func() { n.run(process, do) })
+	default:
+		do()
+	}
+}
+
+// start begins a process on the disk.
+func (n *simNode) start() {
+	if n.up {
+		return
+	}
+	w := n.w
+	w.say("%s starts", n.name)
+	n.process++
+	n.up, n.paused, n.stopping, n.lag = true, 0, false, 0
+	n.ruling, n.term, n.leader, n.control = nil, 0, nil, nil
+	n.lease, n.session, n.ended, n.handing = lease{}, 0, nil, false
+	n.fired, n.proposed = make(map[int]Member), make(map[int]uint64)
+	if w.opt.volatile {
+		n.newStore()
+	}
+	n.applied, n.m = 0, nil
+	if w.chance(0.5) {
+		n.applied = w.rng.IntN(n.snapshot + 1)
+	}
+	n.snapshot = n.applied
+	if n.applied > 0 {
+		n.m = w.raft.log[n.applied-1].m
+	}
+	n.tenure = newTenure(n.name, n.incarnation)
+	n.join()
+	n.awaitMap()
+	if w.opt.managed {
+		n.replicate()
+	}
+}
+
+// crash ends the process.
+func (n *simNode) crash() {
+	if !n.up {
+		return
+	}
+	n.w.say("%s crashes", n.name)
+	n.w.result.crashes++
+	if n.ruling != nil {
+		n.ruling.over = true
+		n.ruling = nil
+	}
+	n.up = false
+	n.process++
+	n.snapshot = n.applied
+}
+
+// stopFor says goodbye, ends the process, and starts another after a while.
+func (n *simNode) stopFor(d time.Duration) {
+	if n.stopping || !n.up {
+		return
+	}
+	n.w.say("%s stops", n.name)
+	n.w.result.goodbyes++
+	n.stopping = true
+	n.lease = lease{}
+	said := false
+	end := func() {
+		if !said {
+			said = true
+			n.w.crashFor(n, d)
+		}
+	}
+	ref := sessionRef{Node: n.name, Incarnation: n.session}
+	if n.m == nil || !ref.openIn(n.m) {
+		end()
+		return
+	}
+	n.sleep(goodbyeTimeout, end)
+	n.step(func() {
+		n.propose(endSessionCommand{Sessions: []sessionRef{ref}, DropCopies: !n.w.opt.managed}, func(result, error) { end() })
+	})
+}
+
+// join asks to be let in for as long as the node is no server.
+func (n *simNode) join() {
+	if n.w.raft.lets(n, raft.Nonvoter) {
+		return
+	}
+	n.sleep(200*time.Millisecond, n.join)
+	peer := n.w.nodes[n.w.rng.IntN(len(n.w.nodes))]
+	if n.leader != nil {
+		peer, n.leader = n.leader, nil
+	}
+	simCall(n, peer, joinTimeout, func(reply func(*simNode)) { peer.admit(n, reply) }, func(leader *simNode, _ error) { n.leader = leader })
+}
+
+// follow takes what a leader tells.
+func (n *simNode) follow(t *simTerm, known int) {
+	if t.number < n.term {
+		return
+	}
+	n.term, n.leader = t.number, t.leader
+	if n.w.now < n.lag {
+		return
+	}
+	if n.w.chance(0.2) && known > n.applied {
+		known = n.applied + n.w.rng.IntN(known-n.applied+1)
+	}
+	n.advance(known)
+}
+
+// advance applies the log through that index: entry by entry or, from a
+// snapshot, at once.
+func (n *simNode) advance(index int) {
+	if index > n.applied+1 && n.w.chance(0.05) {
+		n.applied = index - 1
+	}
+	for n.applied < index {
+		n.applied++
+		prev, next := n.m, n.w.raft.log[n.applied-1].m
+		if next == prev {
+			continue
+		}
+		if prev != nil && next.Version <= prev.Version {
+			n.w.violate("%s goes from version %d of the map to %d", n.name, prev.Version, next.Version)
+		}
+		n.m = next
+		n.published()
+	}
+}
+
+// published looks what there is to do in a new map.
+func (n *simNode) published() {
+	if n.control != nil {
+		n.control.review()
+	}
+	if n.stopping {
+		return
+	}
+	if !n.w.opt.managed {
+		n.copyLearners()
+		if !n.handing {
+			n.handing = true
+			n.step(n.handOver)
+		}
+	}
+}
+
+func (n *simNode) awaitMap() {
+	if n.m == nil {
+		n.sleep(20*time.Millisecond, n.awaitMap)
+		return
+	}
+	n.open()
+}
+
+// open registers the node, and again until its session is open.
+func (n *simNode) open() {
+	if n.stopping {
+		return
+	}
+	d := n.w.between(100*time.Microsecond, 5*time.Millisecond)
+	if !n.w.healing && n.w.chance(0.02) {
+		d = n.w.between(0, 500*time.Millisecond)
+	}
+	n.later(d, func() {
+		incarnation := n.tenure.session.Incarnation
+		n.incarnation = incarnation
+		n.step(func() {
+			n.session = incarnation
+			n.propose(registerCommand{Node: n.self(incarnation), DropCopies: !n.w.opt.managed}, func(verdict result, err error) {
+				n.tenure.registered(verdict, err)
+				switch {
+				case n.tenure.open:
+					n.w.say("%s has opened session %d", n.name, incarnation)
+					n.keep()
+				case errors.Is(err, errStaleIncarnation):
+					n.open()
+				case errors.Is(err, ErrUnknown):
+					n.sleep(minRetryDelay, n.open)
+				default:
+					n.sleep(maxRetryDelay, n.open)
+				}
+			})
+		})
+	})
+}
+
+func (n *simNode) self(incarnation uint64) Node {
+	return Node{ID: n.name, Store: n.store, RaftID: n.raftID, RaftAddr: n.name + ":1", Incarnation: incarnation}
+}
+
+// server is the node in Raft's configuration.
+func (n *simNode) server(suffrage raft.ServerSuffrage) raft.Server {
+	return raft.Server{ID: raft.ServerID(n.raftID), Suffrage: suffrage, Address: raft.ServerAddress(peerAddr(n.raftID, n.name+":1"))}
+}
+
+// keep renews the session until it was ended.
+func (n *simNode) keep() {
+	if n.stopping {
+		return
+	}
+	asked := n.clock()
+	n.step(func() {
+		n.renew(renewRequest{Session: n.tenure.session, Applied: uint64(n.applied)}, func(resp renewResponse, err error) {
+			n.decided(func() {
+				answered := n.clock()
+				if n.stopping {
+					return
+				}
+				if err != nil {
+					n.sleep(DefaultLeaseDuration/renewalsPerLease/10, n.keep)
+					return
+				}
+				was := n.tenure.session
+				n.tenure.renewed(n.w.opt.broken.asked(asked, answered), resp)
+				if !n.tenure.open {
+					n.tenure = n.w.opt.broken.ended(n.tenure, was)
+					n.open()
+					return
+				}
+				n.lease = n.tenure.lease
+				n.sleep(resp.Again, n.keep)
+			})
+		})
+	})
+}
+
+// renew asks the leader, here or elsewhere.
+func (n *simNode) renew(req renewRequest, done func(renewResponse, error)) {
+	serve := func(leader *simNode, reply func(renewResponse)) {
+		if k := leader.keeper(); k != nil {
+			k.renew(req, reply)
+		} else {
+			reply(renewResponse{Code: codeNoLeader})
+		}
+	}
+	finish := func(resp renewResponse, err error) {
+		if err == nil && resp.Code != codeOK {
+			err = errorOf(resp.Code, resp.Message)
+		}
+		done(resp, err)
+	}
+	leader := n.leader
+	if n.keeper() != nil {
+		leader = n
+	}
+	if leader == nil || leader == n && n.keeper() == nil {
+		n.step(func() { finish(renewResponse{}, ErrNoLeader) })
+		return
+	}
+	simCall(n, leader, DefaultLeaseDuration, func(reply func(renewResponse)) { serve(leader, reply) }, finish)
+}
+
+// simVerdict is the answer to a proposal.
+type simVerdict struct {
+	verdict result
+	err     error
+}
+
+// propose brings a command to the leader, and tries again for as long as it is
+// certain that nothing was proposed.
+func (n *simNode) propose(c command, done func(result, error)) {
+	n.proposeUntil(c, n.clock()+proposeTimeout, minRetryDelay, done)
+}
+
+func (n *simNode) proposeUntil(c command, deadline, delay time.Duration, done func(result, error)) {
+	finish := func(a simVerdict, err error) {
+		if err == nil {
+			err = a.err
+		}
+		if err == nil && a.verdict.Code != codeOK {
+			err = a.verdict.err()
+		}
+		if !errors.Is(err, ErrNoLeader) || n.clock() >= deadline {
+			done(a.verdict, err)
+			return
+		}
+		n.sleep(delay, func() { n.proposeUntil(c, deadline, min(2*delay, maxRetryDelay), done) })
+	}
+	leader := n.leader
+	if n.ruling != nil {
+		leader = n
+	}
+	if leader == nil || leader == n && n.ruling == nil {
+		n.step(func() { finish(simVerdict{}, ErrNoLeader) })
+		return
+	}
+	simCall(n, leader, max(deadline-n.clock(), time.Millisecond), func(reply func(simVerdict)) { leader.accept(c, reply) }, finish)
+}
+
+// isPrimary is IsPrimary.
+func (n *simNode) isPrimary(i int) bool { return n.mayAct() && n.leads(i) }
+
+func (n *simNode) mayAct() bool {
+	return n.up && n.m != nil && !n.stopping && n.w.opt.broken.holds(n, n.lease)
+}
+
+func (n *simNode) leads(i int) bool {
+	p := &n.m.Partitions[i]
+	return p.Primary == n.name && p.hasInSync(n.name, n.store) && !n.ended.has(p)
+}
+
+// handOver hands one partition after the other to the wanted primary.
+func (n *simNode) handOver() {
+	for i := range n.m.Partitions {
+		req, due := dueTransfer(n.m, &n.m.Partitions[i], n.name)
+		if due && !n.stopping {
+			n.hand(req, n.handOver)
+			return
+		}
+	}
+	n.handing = false
+}
+
+// hand repeats the transfer until the epoch has ended, if the map that the node
+// has by now still has that epoch.
+func (n *simNode) hand(req TransferRequest, then func()) {
+	p := &n.m.Partitions[req.Partition]
+	if p.Epoch == req.Epoch && p.Primary == req.From && n.w.opt.broken != breakGiveUp {
+		n.ended = n.ended.with(req.Partition, req.Epoch)
+	}
+	n.step(func() {
+		n.propose(transferCommand{req}, func(_ result, err error) {
+			if err == nil || errors.Is(err, ErrStale) {
+				n.w.result.handOvers++
+				// The map shows it a little later.
+				n.sleep(5*time.Millisecond, then)
+				return
+			}
+			n.sleep(minRetryDelay, func() { n.hand(req, then) })
+		})
+	})
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+)
+
+// script answers requests for what concerns the cluster: by method and path,
+// status and body.
+func script(t *testing.T, answers map[string]string) (addr string) {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		name := strings.TrimSpace(r.Method + " " + r.URL.String() + " " + string(body))
+		answer, ok := answers[name]
+		if !ok {
+			t.Errorf("asked for %s", name)
+		}
+		status, content, _ := strings.Cut(answer, " ")
+		var code int
+		fmt.Sscan(status, &code)
+		w.WriteHeader(code)
+		io.WriteString(w, content)
+	})
+}
+
+func TestAdministration(t *testing.T) {
+	const stats = `200 {"partitions":2,"without_primary":0,"under_replicated":0,"moving":1,"nodes":[{"node":"n1","primaries":1,"replicas":2,"learners":0},{"node":"n2","primaries":0,"replicas":0,"learners":0}]}`
+	for _, tc := range []struct {
+		args    string
+		answers map[string]string
+		code    int
+		stdout  []string
+		stderr  string
+	}{
+		{"node ls", map[string]string{
+			"GET /nodes":            `200 {"nodes":[{"id":"n1","ip":"h:1","alive":true,"weight":1,"zone":"z"},{"id":"n2","ip":"h:2","alive":true,"weight":2,"draining":true},{"id":"n3","ip":"h:3","weight":1}]}`,
+			"GET /partitions/stats": stats,
+		}, exitOK, []string{"n1     h:1       up        z      1        1           2          0", "n2     h:2       drained   -", "n3     h:3       DOWN"}, ""},
+		{"node describe n1", map[string]string{"GET /nodes/n1": `200 {"id":"n1","weight":3}`}, exitOK, []string{`"weight": 3`}, ""},
+		{"node drain n1", map[string]string{"POST /nodes/n1/drain": "204"}, exitOK, nil, ""},
+		{"node drain n1", map[string]string{"POST /nodes/n1/drain": `409 {"error":{"code":"refused","message":"refused: add a node first"}}`}, exitError, nil, "add a node first"},
+		{"node undrain n1", map[string]string{"POST /nodes/n1/undrain": "204"}, exitOK, nil, ""},
+		{"node remove n1", map[string]string{"DELETE /nodes/n1": "204"}, exitOK, nil, ""},
+		{"node weight n1 2", map[string]string{`PUT /nodes/n1/weight {"weight":2}`: "204"}, exitOK, nil, ""},
+		{"node weight n1 two", nil, exitUsage, nil, "give a whole number"},
+		{"node decommission n1", map[string]string{"POST /nodes/n1/decommission?timeout=5s": "204"}, exitOK, nil, ""},
+		{"partition rebalance", map[string]string{"POST /moves/resume": "204"}, exitOK, nil, ""},
+		{"partition rebalance --drain n1", nil, exitUsage, nil, "go with --dry-run"},
+		{"partition rebalance --dry-run --drain n1", map[string]string{
+			`POST /moves/plan {"drain":["n1"]}`: `200 {"rounds":[[{"partition":"partition-0","kind":"copy","node":"n2"}]],"copies":1,"nodes":[{"node":"n2","primaries":1,"copies":1}]}`,
+		}, exitOK, []string{"1       partition-0   copy   n2", "1 copies would be made"}, ""},
+		{"partition describe partition-1", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"},{"id":"partition-1","epoch":7}]}`}, exitOK, []string{`"epoch": 7`}, ""},
+		{"partition describe nothing", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"}]}`}, exitUsage, nil, `no partition "nothing"`},
+		{"migration ls", map[string]string{"GET /moves": `200 {"version":3,"paused":true,"moves":[{"partition":"partition-0","kind":"copy","node":"n2","from":"n1","waiting":"moves are paused"}]}`}, exitOK, []string{"Moves are paused.", "partition-0   copy   n2     n1     moves are paused"}, ""},
+		{"migration ls", map[string]string{"GET /moves": `200 {"version":3,"moves":[]}`}, exitOK, []string{"Everything is where it should be."}, ""},
+		{"migration pause", map[string]string{"POST /moves/pause": "204"}, exitOK, nil, ""},
+		{"migration watch", map[string]string{"GET /moves?version=0&wait=30s": `200 {"version":3,"moves":[]}`}, exitOK, []string{"map 3: 0 moves left"}, ""},
+		{"cluster wait", map[string]string{"GET /partitions/stats": stats}, exitOK, nil, ""},
+		{"cluster wait --for balanced --timeout 50ms", map[string]string{"GET /partitions/stats": stats}, exitUnhealthy, nil, "1 of 2 partitions are not where they should be"},
+		{"cluster wait --for ever", nil, exitUsage, nil, "give healthy or balanced"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			got := kvctlRun(t, "", append([]string{"--endpoints", script(t, tc.answers)}, strings.Fields(tc.args)...)...)
+			if got.code != tc.code || !strings.Contains(got.stderr, tc.stderr) {
+				t.Errorf("%+v, want code %d and %q", got, tc.code, tc.stderr)
+			}
+			for _, want := range tc.stdout {
+				if !strings.Contains(got.stdout, want) {
+					t.Errorf("printed\n%swithout %q", got.stdout, want)
+				}
+			}
+		})
+	}
+}
+
+func TestAdministrationAsksTheNextNode(t *testing.T) {
+	var asked atomic.Int32
+	busy := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, `{"error":{"code":"no_leader","message":"none is elected"}}`)
+	})
+	ready := script(t, map[string]string{"POST /nodes/n1/drain": "204"})
+	if got := kvctlRun(t, "", "--endpoints", busy+","+ready, "node", "drain", "n1"); got.code != exitOK || asked.Load() != 1 {
+		t.Errorf("%+v, the first was asked %d times", got, asked.Load())
+	}
+	if got := kvctlRun(t, "", "--endpoints", busy, "--timeout", "250ms", "node", "drain", "n1"); got.code != exitUnavailable || !strings.Contains(got.stderr, "none is elected") {
+		t.Errorf("%+v", got)
+	}
+	if got := kvctlRun(t, "", "--endpoints", answering(t, api.CodeForbidden), "node", "drain", "n1"); got.code != exitAuthentication {
+		t.Errorf("%+v", got)
+	}
+}
