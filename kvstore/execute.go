@@ -23,18 +23,7 @@ type execution struct {
 // execute executes a batch, linearizably. The error is errNotServing when
 // nothing was executed and another try is due, else one of package api.
 func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
-	epoch := r.serving.Load()
-	if epoch == 0 {
-		return nil, errNotServing
-	}
-	at := loaded{overlay: &r.overlay}
-	x, err := r.evaluate(b, &at)
-	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
-		if err := r.load(b, &at); err != nil {
-			return nil, err
-		}
-		x, err = r.evaluate(b, &at)
-	}
+	epoch, x, err := r.begin(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -51,19 +40,46 @@ func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error
 	return x.Answer()
 }
 
+// begin evaluates a batch in the epoch in which the replica serves, and waits
+// for nothing but the state of its keys.
+func (r *replica) begin(ctx context.Context, b api.Batch) (epoch uint64, x execution, err error) {
+	if epoch = r.serving.Load(); epoch == 0 {
+		return 0, x, errNotServing
+	}
+	at := loaded{overlay: &r.overlay}
+	x, err = r.evaluate(b, &at)
+	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
+		if err := r.load(b, &at); err != nil {
+			return 0, x, err
+		}
+		x, err = r.evaluate(b, &at)
+	}
+	return epoch, x, err
+}
+
 func (r *replica) await(ctx context.Context, x execution) error {
 	select {
 	case err := <-x.done:
-		if err != nil && !x.OutcomeUnknown() {
-			return errNotServing
-		}
-		return err
+		return x.answered(err)
 	case <-ctx.Done():
-		if !x.OutcomeUnknown() {
-			return api.Errorf(api.CodeUnavailable, "partition-%d: a write that this request depends on was not acknowledged by every in-sync replica in time", r.id)
-		}
-		return api.Errorf(api.CodeOutcomeUnknown, "the write was not acknowledged by every in-sync replica in time; it may yet be executed")
+		return x.overdue(r.id)
 	}
+}
+
+// answered returns what it means that done was answered so.
+func (x *execution) answered(err error) error {
+	if err != nil && !x.OutcomeUnknown() {
+		return errNotServing
+	}
+	return err
+}
+
+// overdue returns what it means that done was not answered in time.
+func (x *execution) overdue(part uint32) error {
+	if !x.OutcomeUnknown() {
+		return api.Errorf(api.CodeUnavailable, "partition-%d: a write that this request depends on was not acknowledged by every in-sync replica in time", part)
+	}
+	return api.Errorf(api.CodeOutcomeUnknown, "the write was not acknowledged by every in-sync replica in time; it may yet be executed")
 }
 
 // evaluate evaluates the batch, and appends what it writes. The error matches
@@ -92,7 +108,8 @@ func (r *replica) append(x *execution, clock uint64) error {
 	if err := r.node.storage.CheckEntry(ops); err != nil {
 		return api.Errorf(api.CodeTooLarge, "commands: what they write is too large for one batch: %v", err)
 	}
-	pos, err := r.sm.Propose(op.Append(nil, op.Entry{Clock: clock, Ops: ops}))
+	// What stays in memory is the entry's own copy: the batch is the caller's.
+	pos, err := r.sm.Propose(op.Own(op.Entry{Clock: clock, Ops: ops}))
 	if err != nil {
 		return errNotServing
 	}

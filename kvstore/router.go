@@ -109,17 +109,27 @@ func (rt *Router) Execute(ctx context.Context, req Request, b api.Batch) (result
 }
 
 func (rt *Router) executeHere(ctx context.Context, r *replica, b api.Batch) ([]api.Result, error) {
-	if writes(b) {
-		if r.node.diskFull.Load() {
-			return nil, api.Errorf(api.CodeUnavailable, "the primary's disk is at its reserve; free some space")
-		}
-		if r.node.applier.overloaded() {
-			return nil, errNotServing
-		}
+	if err := rt.admit(b); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitPatience)
 	defer cancel()
 	return r.execute(ctx, b)
+}
+
+// admit returns an error if this node takes no writes now and the batch may be
+// one.
+func (rt *Router) admit(b api.Batch) error {
+	switch {
+	case !writes(b):
+		return nil
+	case rt.node.diskFull.Load():
+		return api.Errorf(api.CodeUnavailable, "the primary's disk is at its reserve; free some space")
+	case rt.node.applier.overloaded():
+		return errNotServing
+	default:
+		return nil
+	}
 }
 
 // samePartition makes sure that one primary can execute the commands.

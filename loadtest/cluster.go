@@ -53,6 +53,7 @@ func clusterCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.StringVar(&options.Binary, binaryFlag, besideThis("kvnode"), "path of kvnode")
 	f.IntVar(&options.Nodes, "nodes", 3, "number of nodes")
 	f.IntVar(&options.HTTPPort, "http-port", 8080, "HTTP port of the first node, the others follow; 0 for free ones")
+	f.IntVar(&options.RESPPort, "resp-port", 7001, "port for Redis clients of the first node, the others follow; 0 for free ones")
 	f.IntVar(&options.RaftPort, "raft-port", 9001, "Raft port of the first node, the others follow; 0 for free ones")
 	f.StringVar(&dir, "dir", "", "where data and logs are kept (default: a temporary directory, removed at the end)")
 	return cmd
@@ -69,7 +70,7 @@ func checkCluster(o localcluster.Options) error {
 	for _, port := range []struct {
 		flag  string
 		first int
-	}{{"--http-port", o.HTTPPort}, {"--raft-port", o.RaftPort}} {
+	}{{"--http-port", o.HTTPPort}, {"--resp-port", o.RESPPort}, {"--raft-port", o.RaftPort}} {
 		if last := port.first + o.Nodes - 1; port.first < 0 || port.first > 0 && last > highestPort {
 			errs = append(errs, fmt.Errorf("%s is %d: give 1 to %d for %d nodes, or 0 for free ports",
 				port.flag, port.first, highestPort-o.Nodes+1, o.Nodes))
@@ -100,7 +101,7 @@ func serveCluster(ctx context.Context, options localcluster.Options, stdout io.W
 func announce(stdout io.Writer, c *localcluster.Cluster, dir string) {
 	fmt.Fprintf(stdout, "A cluster of %d nodes is ready; Ctrl-C stops it. Data and logs: %s\n\n", len(c.Nodes()), dir)
 	for _, n := range c.Nodes() {
-		fmt.Fprintf(stdout, "  %s  %s  pid %d\n", n.ID, n.HTTPAddr, n.PID())
+		fmt.Fprintf(stdout, "  %s  http %s  redis %s  pid %d\n", n.ID, n.HTTPAddr, n.RESPAddr, n.PID())
 	}
 	kvctl := besideThis("kvctl")
 	fmt.Fprintf(stdout, "\n  export KVCTL_ENDPOINTS=%s\n  %s cluster status\n  %s set greeting hello\n  %s get greeting\n",

@@ -117,7 +117,7 @@ var settings = map[string]string{
 	"Config.ClusterName": "CLUSTER_NAME", "Config.PartitionCount": "PARTITION_COUNT",
 	"Config.ReplicationFactor": "REPLICATION_FACTOR", "Config.MinInSync": "MIN_IN_SYNC",
 	"NodeID": "NODE_ID", "NodeName": "NODE_NAME", "HTTPAddr": "HTTP_ADDR", "RaftAddr": "RAFT_ADDR",
-	"JoinAddr": "JOIN_ADDR", "DataDir": "DATA_DIR", "AdvertiseAddr": "ADVERTISE_ADDR", "Bootstrap": "BOOTSTRAP",
+	"JoinAddr": "JOIN_ADDR", "DataDir": "DATA_DIR", "AdvertiseAddr": "ADVERTISE_ADDR", "Bootstrap": "BOOTSTRAP", "Services": "RESP_ADDR",
 }
 
 // fieldOrQuoted matches a field's name, and what stands in quotes, which is

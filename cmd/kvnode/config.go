@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/resp"
 )
 
 // reReplicationDelay is how long a dead node keeps its place: one that
@@ -18,7 +19,8 @@ const reReplicationDelay = 5 * time.Minute
 // config are the settings of a node.
 type config struct {
 	NodeID, NodeName                             string
-	HTTPAddr, RaftAddr, JoinAddr, AdvertiseAddr  string
+	HTTPAddr, RESPAddr, RaftAddr                 string
+	JoinAddr, AdvertiseAddr                      string
 	Bootstrap, Insecure                          bool
 	DataDir, ClusterName                         string
 	PartitionCount, ReplicationFactor, MinInSync int
@@ -33,6 +35,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.NodeID, "node-id", c.NodeID, "unique ID of the node, for ever the same")
 	f.StringVar(&c.NodeName, "node-name", c.NodeName, "name for humans (default: the ID)")
 	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address of the HTTP API; without a host it takes that of --raft-addr")
+	f.StringVar(&c.RESPAddr, "resp-addr", c.RESPAddr, "address for Redis clients, such as :6379; without a host it takes that of --raft-addr (default: none)")
 	f.StringVar(&c.RaftAddr, "raft-addr", c.RaftAddr, "address of the traffic between the control planes")
 	f.BoolVar(&c.Bootstrap, "bootstrap", c.Bootstrap, "begin a new cluster; ignored when there is data")
 	f.StringVar(&c.JoinAddr, "join-addr", c.JoinAddr, "HTTP addresses of nodes of the cluster to join, comma-separated; ignored when there is data")
@@ -63,17 +66,27 @@ func (c *config) validate(set func(flag string) bool) error {
 	if err != nil {
 		return fmt.Errorf("RAFT_ADDR: %q is not host:port", c.RaftAddr)
 	}
-	host, port, err := net.SplitHostPort(c.HTTPAddr)
-	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %q is not host:port", c.HTTPAddr)
-	}
-	if host == "" {
-		if host = raftHost; host == "" {
-			host = "127.0.0.1"
+	listens := map[string]string{"RAFT_ADDR": raftHost}
+	for name, addr := range map[string]*string{"HTTP_ADDR": &c.HTTPAddr, "RESP_ADDR": &c.RESPAddr} {
+		if *addr == "" && name != "HTTP_ADDR" {
+			continue
 		}
-		c.HTTPAddr = net.JoinHostPort(host, port)
+		host, port, err := net.SplitHostPort(*addr)
+		if err != nil {
+			return fmt.Errorf("%s: %q is not host:port", name, *addr)
+		}
+		if name == "RESP_ADDR" && port == "0" {
+			return fmt.Errorf("%s: %q has no fixed port: others are told which one it is", name, *addr)
+		}
+		if host == "" {
+			if host = raftHost; host == "" {
+				host = "127.0.0.1"
+			}
+			*addr = net.JoinHostPort(host, port)
+		}
+		listens[name] = host
 	}
-	for name, host := range map[string]string{"HTTP_ADDR": host, "RAFT_ADDR": raftHost} {
+	for name, host := range listens {
 		if !c.Insecure && !loopback(host) {
 			return fmt.Errorf("%s: %q is not loopback, and this version has neither TLS nor authentication: listen on 127.0.0.1, or set INSECURE=true on a network that only trusted machines can reach", name, host)
 		}
@@ -86,6 +99,19 @@ func loopback(host string) bool {
 	return host == "" || host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// services are the addresses that other nodes and clients find in the map.
+func (c *config) services() map[string]string {
+	if c.RESPAddr == "" {
+		return nil
+	}
+	addr := c.RESPAddr
+	host, port, _ := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); c.AdvertiseAddr != "" || ip != nil && ip.IsUnspecified() {
+		addr = net.JoinHostPort("", port) // the host by which others reach this node
+	}
+	return map[string]string{resp.Service: addr}
+}
+
 // options are the control plane's part of the settings.
 func (c *config) options(log *slog.Logger) clusterkit.Options {
 	return clusterkit.Options{
@@ -96,6 +122,7 @@ func (c *config) options(log *slog.Logger) clusterkit.Options {
 			ClusterName: c.ClusterName, PartitionCount: c.PartitionCount,
 			ReplicationFactor: c.ReplicationFactor, MinInSync: c.MinInSync, Hash: clusterkit.HashCRC16Slots,
 		},
+		Services:     c.services(),
 		ExternalHTTP: true, ManagedReplication: true, ReReplicationDelay: reReplicationDelay,
 		Logger: log,
 	}

@@ -133,6 +133,9 @@ func TestBadConfiguration(t *testing.T) {
 		{"JOIN_ADDR", []string{"JOIN_ADDR", "nowhere"}, nil, []string{"JOIN_ADDR", `"nowhere"`, "host:port"}},
 		{"open HTTP_ADDR", []string{"HTTP_ADDR", "0.0.0.0:8080"}, nil, []string{"HTTP_ADDR", "INSECURE=true", "loopback"}},
 		{"open RAFT_ADDR", []string{"RAFT_ADDR", "192.0.2.7:9001"}, nil, []string{"RAFT_ADDR", "INSECURE=true"}},
+		{"RESP_ADDR", []string{"RESP_ADDR", "6379"}, nil, []string{"RESP_ADDR", `"6379"`, "host:port"}},
+		{"open RESP_ADDR", []string{"RESP_ADDR", "0.0.0.0:6379"}, nil, []string{"RESP_ADDR", "INSECURE=true", "loopback"}},
+		{"RESP_ADDR without a port", []string{"RESP_ADDR", "127.0.0.1:0"}, nil, []string{"RESP_ADDR", "port"}},
 		{"unnamed host", []string{"HTTP_ADDR", "example.org:8080"}, nil, []string{"HTTP_ADDR", "INSECURE=true"}},
 		{"wildcard without a name", []string{"RAFT_ADDR", "0.0.0.0:9001", "INSECURE", "true"}, nil, []string{"ADVERTISE_ADDR"}},
 		{"unknown flag", nil, []string{"--frobnicate"}, []string{"frobnicate"}},
@@ -163,6 +166,9 @@ func TestPortInUse(t *testing.T) {
 	defer taken.Close()
 	t.Run("HTTP_ADDR", func(t *testing.T) {
 		wantRefusal(t, valid(t).with("HTTP_ADDR", taken.Addr().String()), nil, exitUsage, "HTTP_ADDR", taken.Addr().String(), "choose another port")
+	})
+	t.Run("RESP_ADDR", func(t *testing.T) {
+		wantRefusal(t, valid(t).with("RESP_ADDR", taken.Addr().String()), nil, exitUsage, "RESP_ADDR", taken.Addr().String(), "choose another port")
 	})
 	t.Run("RAFT_ADDR", func(t *testing.T) {
 		wantRefusal(t, valid(t).with("RAFT_ADDR", taken.Addr().String()), nil, exitUsage, "RAFT_ADDR", taken.Addr().String(), "free port")

@@ -22,6 +22,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore"
 	"github.com/skshohagmiah/clusterkit/kvstore/httpapi"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+	"github.com/skshohagmiah/clusterkit/kvstore/resp"
 )
 
 const (
@@ -41,11 +42,18 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		return err
 	}
 	// Before anything is written: the port is what is most often wrong.
-	listener, err := net.Listen("tcp", cfg.HTTPAddr)
+	listener, err := listen("HTTP_ADDR", cfg.HTTPAddr)
 	if err != nil {
-		return usageError{fmt.Errorf("HTTP_ADDR: %w; choose another port, or stop what uses it", err)}
+		return err
 	}
 	defer listener.Close()
+	var respListener net.Listener
+	if cfg.RESPAddr != "" {
+		if respListener, err = listen("RESP_ADDR", cfg.RESPAddr); err != nil {
+			return err
+		}
+		defer respListener.Close()
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options := cfg.options(log)
@@ -79,12 +87,20 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(ck.EndPolls)
+	redis := resp.New(resp.Options{
+		Node: cfg.NodeID, Map: ck.Map, Logger: log,
+		Pipeline: func(patience time.Duration) resp.Pipeline { return router.NewPipeline(patience) },
+	})
 	var serving sync.WaitGroup
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	serving.Go(func() { served <- server.Serve(listener) })
+	if respListener != nil {
+		serving.Go(func() { served <- redis.Serve(respListener) })
+	}
 	defer func() {
 		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
+		serving.Go(func() { _ = redis.Shutdown(drain) }) // it ends either way
 		if shut := server.Shutdown(drain); shut != nil {
 			err = errors.Join(err, server.Close())
 		}
@@ -94,7 +110,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err := startUntil(ctx, ck); err != nil || ctx.Err() != nil {
 		return err
 	}
-	log.Info("node is listening", "node", cfg.NodeID, "http", cfg.HTTPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
+	log.Info("node is listening", "node", cfg.NodeID, "http", cfg.HTTPAddr, "resp", cfg.RESPAddr, "raft", cfg.RaftAddr, "data", cfg.DataDir)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
@@ -110,6 +126,15 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	case err := <-served:
 		return err
 	}
+}
+
+// listen takes the address of a setting.
+func listen(setting, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w; choose another port, or stop what uses it", setting, err)}
+	}
+	return l, nil
 }
 
 // startUntil starts the control plane. It gives up when the context ends, and

@@ -49,9 +49,17 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	// Details are facts for programs: "primary" and "address" with
-	// CodeNotPrimary, "limit" with CodeTooLarge.
+	// CodeNotPrimary, "limit" with CodeTooLarge, "version" with
+	// CodeConditionFailed if there is a value, "command", the index of the one in
+	// the batch that failed, and "reason" with the CodeBadRequest of an increment.
 	Details map[string]string `json:"details,omitempty"`
 }
+
+// The reasons why an increment is impossible.
+const (
+	ReasonNotANumber = "not_a_number"
+	ReasonOverflow   = "overflow"
+)
 
 // Errorf returns an error of the given code.
 func Errorf(code Code, format string, args ...any) *Error {

@@ -315,11 +315,11 @@ func increment(item Item, delta int64) (int64, error) {
 	if item.Found {
 		var err error
 		if before, err = strconv.ParseInt(string(item.Data), 10, 64); err != nil {
-			return 0, api.Errorf(api.CodeBadRequest, "value: it is not a whole number of 64 bits, nothing can be added")
+			return 0, api.Errorf(api.CodeBadRequest, "value: it is not a whole number of 64 bits, nothing can be added").With("reason", api.ReasonNotANumber)
 		}
 	}
 	if delta > 0 && before > math.MaxInt64-delta || delta < 0 && before < math.MinInt64-delta {
-		return 0, api.Errorf(api.CodeBadRequest, "delta: %d and %d do not add up to a number of 64 bits", before, delta)
+		return 0, api.Errorf(api.CodeBadRequest, "delta: %d and %d do not add up to a number of 64 bits", before, delta).With("reason", api.ReasonOverflow)
 	}
 	return before + delta, nil
 }

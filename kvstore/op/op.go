@@ -17,6 +17,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // Kind says what an operation does to its key.
@@ -88,6 +89,39 @@ func Append(dst []byte, e Entry) []byte {
 	}
 	return dst
 }
+
+// Own returns the encoding of e in memory of its own, and makes the keys and
+// values of e's operations point into it: whatever they pointed to before may
+// then be reused.
+func Own(e Entry) []byte {
+	b := Append(make([]byte, 0, size(e)), e)
+	if len(b) == 0 {
+		return b
+	}
+	_, rest, _ := cutNumber(b[1:])
+	for i := range e.Ops {
+		e.Ops[i], rest, _ = next(rest)
+	}
+	return b
+}
+
+// size is how many bytes the encoding of e has.
+func size(e Entry) int {
+	if len(e.Ops) == 0 {
+		return 0
+	}
+	n := 1 + uvarintLen(e.Clock)
+	for i := range e.Ops {
+		o := &e.Ops[i]
+		n += 1 + uvarintLen(uint64(len(o.Key))) + len(o.Key)
+		if o.Kind == Set {
+			n += uvarintLen(o.Expires) + uvarintLen(uint64(len(o.Value))) + len(o.Value)
+		}
+	}
+	return n
+}
+
+func uvarintLen(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // Decode returns the entry encoded in b; it is empty for an empty b. Keys and
 // values point into b. Everything is checked before anything is allocated:

@@ -87,12 +87,26 @@ func TestRoundTrip(t *testing.T) {
 			}
 			return o
 		}), 1, -1).Draw(t, "ops")
-		got, err := Decode(Append(nil, e))
+		encoded := Append(nil, e)
+		got, err := Decode(encoded)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.Clock != e.Clock || !slices.EqualFunc(got.Ops, e.Ops, equal) {
 			t.Fatalf("decoded %v, want %v", got, e)
+		}
+
+		own := Entry{Clock: e.Clock, Ops: slices.Clone(e.Ops)}
+		b := Own(own)
+		if !bytes.Equal(b, encoded) || len(b) != cap(b) && len(b) != size(e) {
+			t.Fatalf("its own encoding is %x, want %x", b, encoded)
+		}
+		for _, o := range e.Ops {
+			clear(o.Key)
+			clear(o.Value)
+		}
+		if !slices.EqualFunc(own.Ops, got.Ops, equal) {
+			t.Fatalf("its operations became %v, want %v", own.Ops, got.Ops)
 		}
 	})
 }

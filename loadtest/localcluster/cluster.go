@@ -24,9 +24,9 @@ type Options struct {
 	// Nodes is their number. Default 3. A single one keeps a single copy of
 	// each partition, unless Env says otherwise.
 	Nodes int
-	// HTTPPort and RaftPort are those of node 0, the others follow; 0 takes
-	// free ones.
-	HTTPPort, RaftPort int
+	// HTTPPort, RESPPort and RaftPort are those of node 0, the others follow; 0
+	// takes free ones.
+	HTTPPort, RESPPort, RaftPort int
 	// Dir receives a data directory and a log file for each node. It is made
 	// if missing, and never removed.
 	Dir string

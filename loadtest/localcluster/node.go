@@ -2,7 +2,6 @@ package localcluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,6 +18,7 @@ import (
 type Node struct {
 	ID       string
 	HTTPAddr string
+	RESPAddr string
 	RaftAddr string
 	DataDir  string
 	// LogFile receives the standard error of all its processes.
@@ -43,24 +43,32 @@ type Node struct {
 
 // newNode returns node i with its addresses held.
 func newNode(i int, o Options) (*Node, error) {
-	http, err := holdPort(o.HTTPPort, i)
-	if err != nil {
-		return nil, err
+	var held []net.Listener
+	release := func() {
+		for _, l := range held {
+			l.Close()
+		}
 	}
-	raft, err := holdPort(o.RaftPort, i)
-	if err != nil {
-		http.Close()
-		return nil, err
+	for _, first := range []int{o.HTTPPort, o.RESPPort, o.RaftPort} {
+		l, err := holdPort(first, i)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, l)
 	}
-	cl, err := client.New(client.Config{Endpoints: []string{http.Addr().String()}, Timeout: statusTimeout})
+	http, resp, raft := held[0].Addr().String(), held[1].Addr().String(), held[2].Addr().String()
+	cl, err := client.New(client.Config{Endpoints: []string{http}, Timeout: statusTimeout})
 	if err != nil {
-		return nil, errors.Join(err, http.Close(), raft.Close())
+		release()
+		return nil, err
 	}
 	id := fmt.Sprintf("node-%d", i+1)
 	return &Node{
 		ID:       id,
-		HTTPAddr: http.Addr().String(),
-		RaftAddr: raft.Addr().String(),
+		HTTPAddr: http,
+		RESPAddr: resp,
+		RaftAddr: raft,
 		DataDir:  filepath.Join(o.Dir, id),
 		LogFile:  filepath.Join(o.Dir, id+".log"),
 		name:     fmt.Sprintf("Server-%d", i+1),
@@ -68,7 +76,7 @@ func newNode(i int, o Options) (*Node, error) {
 		env:      o.Env,
 		log:      o.Log,
 		client:   cl,
-		held:     []net.Listener{http, raft},
+		held:     held,
 	}, nil
 }
 
@@ -78,6 +86,7 @@ func (n *Node) identity() []string {
 		"NODE_ID=" + n.ID,
 		"NODE_NAME=" + n.name,
 		"HTTP_ADDR=" + n.HTTPAddr,
+		"RESP_ADDR=" + n.RESPAddr,
 		"RAFT_ADDR=" + n.RaftAddr,
 		"DATA_DIR=" + n.DataDir,
 	}, n.env...)
