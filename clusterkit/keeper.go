@@ -64,9 +64,10 @@ func (k *keeper) appliedIndex(s sessionRef) uint64 {
 // knowsOthers reports whether enough is known to register the node, where that
 // drops copies.
 func (k *keeper) knowsOthers(m *Map, registering Node) bool {
+	now := k.clock.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.table != nil && k.table.knowsOthers(m, registering)
+	return k.table != nil && k.table.knowsOthers(m, registering, now)
 }
 
 // gatherDelay lets the renewals of a beat come together in one entry.

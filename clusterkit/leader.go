@@ -111,9 +111,9 @@ func (c *controller) objection(proposed command) error {
 }
 
 // knowsOthers reports, on the leader, whether enough is known to register the
-// node, where that drops copies.
+// node, where that drops copies: nothing is before a keeper has begun, as when
+// a leader that has just started has not got its map yet.
 func (c *controller) knowsOthers(registering Node) bool {
-	m := c.state.Map()
 	k := c.keeper.Load()
-	return m == nil || k != nil && k.knowsOthers(m, registering)
+	return k != nil && k.knowsOthers(c.state.Map(), registering)
 }

@@ -91,6 +91,40 @@ func TestSessionTable(t *testing.T) {
 	}
 }
 
+// TestANodeThatReturnsWaitsForNewsOfTheOthers: what was heard before it asked
+// says nothing about who has gone together with it.
+func TestANodeThatReturnsWaitsForNewsOfTheOthers(t *testing.T) {
+	m := clusterOf(t)
+	table := newSessionTable(testTerm, m, 10*time.Second, true)
+	again := Node{ID: "n1", Store: "s1", Incarnation: 2}
+	knows := func(now time.Duration, want bool, when string) {
+		t.Helper()
+		if got := table.knowsOthers(m, again, now); got != want {
+			t.Errorf("%s: %v", when, got)
+		}
+	}
+	hear := func(now time.Duration, nodes ...string) {
+		var requests []renewRequest
+		for _, id := range nodes {
+			requests = append(requests, renewRequest{Session: sessionRef{id, 1}})
+		}
+		_, verdict := table.renewal(requests).apply(m, testTerm)
+		table.renewed(requests, verdict, nil, m, now)
+	}
+	hear(10200*time.Millisecond, "n2", "n3")
+	knows(10300*time.Millisecond, false, "heard before it asked")
+	hear(10400*time.Millisecond, "n2")
+	knows(10450*time.Millisecond, false, "one heard since")
+	hear(10500*time.Millisecond, "n3")
+	knows(10550*time.Millisecond, true, "both heard since")
+	m = lose(m, t, "n1")
+	again.Incarnation = 3
+	knows(10600*time.Millisecond, true, "its return ends no session")
+	if c := (&controller{state: &fsm{}}); c.knowsOthers(again) {
+		t.Error("a leader without a map knows who is present")
+	}
+}
+
 func TestTheLeaderLooksWhenASessionCanExpire(t *testing.T) {
 	table := newSessionTable(testTerm, clusterOf(t), 10*time.Second, false)
 	for _, tt := range []struct{ now, want time.Duration }{

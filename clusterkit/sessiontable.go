@@ -37,9 +37,11 @@ type sessionTable struct {
 	granted map[sessionRef]time.Duration
 	// applied holds the last reported Raft index of each session.
 	applied map[sessionRef]uint64
-	// unheard has the sessions that were open when the term began and that have
-	// not been renewed since: it is not known whether their nodes live.
-	unheard map[sessionRef]bool
+	// heard is when each session was renewed last, or began, in this term.
+	heard map[sessionRef]time.Duration
+	// returned is when each node first asked to be registered again while its
+	// session before was open.
+	returned map[sessionRef]time.Duration
 	// turn is when the leader looked for silent sessions last.
 	turn time.Duration
 }
@@ -55,13 +57,12 @@ func newSessionTable(term uint64, m *Map, now time.Duration, dropCopies bool) *s
 		wait:       deposeAfter(m.Config.LeaseDuration),
 		granted:    make(map[sessionRef]time.Duration),
 		applied:    make(map[sessionRef]uint64),
-		unheard:    make(map[sessionRef]bool),
+		heard:      make(map[sessionRef]time.Duration),
+		returned:   make(map[sessionRef]time.Duration),
 		turn:       now,
 	}
 	t.follow(m, now)
-	for s := range t.granted {
-		t.unheard[s] = true
-	}
+	clear(t.heard)
 	return t
 }
 
@@ -72,13 +73,18 @@ func (t *sessionTable) follow(m *Map, now time.Duration) {
 		if !s.openIn(m) {
 			delete(t.granted, s)
 			delete(t.applied, s)
-			delete(t.unheard, s)
+			delete(t.heard, s)
+		}
+	}
+	for s := range t.returned {
+		if n := m.Node(s.Node); n == nil || !n.Alive || n.Incarnation >= s.Incarnation {
+			delete(t.returned, s)
 		}
 	}
 	for _, n := range m.Nodes {
 		s := sessionRef{Node: n.ID, Incarnation: n.Incarnation}
 		if _, known := t.granted[s]; n.Alive && !known {
-			t.granted[s] = now
+			t.granted[s], t.heard[s] = now, now
 		}
 	}
 }
@@ -106,7 +112,7 @@ func (t *sessionTable) renewed(requests []renewRequest, verdict result, err erro
 			answers[i].Open = true
 			t.granted[req.Session] = now
 			t.applied[req.Session] = max(t.applied[req.Session], req.Applied)
-			delete(t.unheard, req.Session)
+			t.heard[req.Session] = now
 		}
 	}
 	return answers
@@ -152,17 +158,23 @@ func (t *sessionTable) look(now time.Duration) time.Duration {
 
 // knowsOthers reports whether enough is known to register the node where that
 // drops copies: its return ends no session, or every other session that the map
-// shows open was heard in this term, so that the map says truly who is present.
-func (t *sessionTable) knowsOthers(m *Map, registering Node) bool {
+// shows open was heard since the node first asked. The map then says truly who
+// is present, and the node's copies are not given up for those of one that is
+// gone as well.
+func (t *sessionTable) knowsOthers(m *Map, registering Node, now time.Duration) bool {
 	if n := m.Node(registering.ID); n == nil || !n.Alive || n.Incarnation == registering.Incarnation {
 		return true
 	}
-	for s := range t.unheard {
-		if s.Node != registering.ID && s.openIn(m) {
-			return false
-		}
+	returned := sessionRef{Node: registering.ID, Incarnation: registering.Incarnation}
+	asked, known := t.returned[returned]
+	if !known {
+		asked = now
+		t.returned[returned] = now
 	}
-	return true
+	return !slices.ContainsFunc(m.Nodes, func(n Node) bool {
+		heard, ok := t.heard[sessionRef{Node: n.ID, Incarnation: n.Incarnation}]
+		return n.ID != registering.ID && n.Alive && (!ok || heard < asked)
+	})
 }
 
 // nextBeat returns when to renew again, so that all nodes do at the same time:

@@ -220,7 +220,7 @@ func (c *simControl) apply(command command, done func(result, error)) {
 // more, much later.
 func (n *simNode) accept(command command, reply func(simVerdict)) {
 	if r, ok := command.(registerCommand); ok && r.DropCopies {
-		if k := n.keeper(); n.m != nil && (k == nil || !k.table.knowsOthers(n.m, r.Node)) {
+		if k := n.keeper(); k == nil || !k.table.knowsOthers(n.m, r.Node, n.clock()) {
 			reply(simVerdict{err: ErrNoLeader})
 			return
 		}
