@@ -81,7 +81,7 @@ func TestDependencies(t *testing.T) {
 			but:  []string{module + "/kvstore/client", module + "/kvstore/api"},
 		},
 		{tree: module + "/kvstore/api", not: []string{module}},
-		{tree: module + "/kvstore/partition", not: []string{module, "net", "log"}},
+		{tree: module + "/kvstore/partition", not: []string{module, "net", "log"}, but: []string{module + "/kvstore/partition", module + "/kvstore/planted"}},
 		{tree: module + "/kvstore/wal", not: []string{module}},
 	} {
 		t.Run(strings.TrimPrefix(tc.tree, module+"/"), func(t *testing.T) {
