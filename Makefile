@@ -1,6 +1,6 @@
 GO ?= go
 GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-TESTFLAGS ?= -race -shuffle=on
+TESTFLAGS ?= -race -shuffle=on -timeout 15m
 
 .PHONY: help build demo cluster test unit planted compose-test lint check bench sim soak fuzz clean
 
