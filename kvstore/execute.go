@@ -166,13 +166,18 @@ func (r *replica) load(b api.Batch, at *loaded) error {
 
 // stored returns the state of a key in the storage.
 func (r *replica) stored(key []byte) (command.Item, error) {
+	item, ok, before := r.overlay.cached(key)
+	if ok {
+		return item, nil
+	}
 	v, err := r.node.storage.Get(r.id, key)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return command.Item{}, nil
 	case err != nil:
 		return command.Item{}, api.Errorf(api.CodeUnavailable, "partition-%d: %v", r.id, err)
 	default:
-		return command.Item{Found: true, Data: v.Data, Expires: v.Expires, Version: command.Position{Epoch: v.Epoch, LSN: v.LSN}}, nil
+		item = command.Item{Found: true, Data: v.Data, Expires: v.Expires, Version: command.Position{Epoch: v.Epoch, LSN: v.LSN}}
 	}
+	r.overlay.keep(key, item, before)
+	return item, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 )
 
@@ -15,13 +16,23 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	// succeeded are the metrics of each operation without an error.
+	succeeded map[string]succeeded
 	// rejected and stale count what other nodes sent in vain.
 	rejected *prometheus.CounterVec
 	stale    prometheus.Counter
 }
 
+// succeeded are found once, because finding a metric by its labels takes longer
+// than counting.
+type succeeded struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
+}
+
 func newMetrics() *metrics {
 	m := &metrics{
+		succeeded: map[string]succeeded{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kvstore_requests_total",
 			Help: "Requests taken by this node, forwarded ones included, by operation and error code.",
@@ -39,6 +50,9 @@ func newMetrics() *metrics {
 			Name: "kvstore_replication_stale_messages_total",
 			Help: "Messages of epochs that have passed, as those of a deposed primary.",
 		}),
+	}
+	for _, op := range append([]api.Op{"batch"}, command.Operations...) {
+		m.succeeded[string(op)] = succeeded{m.requests.WithLabelValues(string(op), "ok"), m.duration.WithLabelValues(string(op))}
 	}
 	for _, reason := range replication.Reasons {
 		m.rejected.WithLabelValues(string(reason))
@@ -85,6 +99,11 @@ func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 
 // observe counts a request that began at start.
 func (m *metrics) observe(op string, start time.Time, err error) {
+	if s, ok := m.succeeded[op]; ok && err == nil {
+		s.requests.Inc()
+		s.duration.Observe(time.Since(start).Seconds())
+		return
+	}
 	code := "ok"
 	if e := (*api.Error)(nil); errors.As(err, &e) {
 		code = string(e.Code)

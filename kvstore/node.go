@@ -33,9 +33,14 @@ type Options struct {
 	// Registerer receives the metrics, their names beginning with "kvstore_".
 	// Default: a registry of this node's own.
 	Registerer prometheus.Registerer
+	// CacheBytes is how much of what has been read stays in memory. Default 32
+	// MiB.
+	CacheBytes int
 	// LogFS is the file system of the log. Default [wal.OS].
 	LogFS wal.FS
 }
+
+const defaultCacheBytes = 32 << 20
 
 // ErrLogMissing is returned by [Open] when there is data but not the log
 // with the promises that the node gave: such a disk must not take part.
@@ -69,6 +74,7 @@ type Node struct {
 	underway underway
 	diskFull atomic.Bool
 	clock    *expiryClock
+	cache    *cache
 	// session is the incarnation of the first session of this process that a
 	// map has shown; only reconcile uses it.
 	session uint64
@@ -92,6 +98,9 @@ func Open(opts Options) (*Node, error) {
 	if opts.Registerer == nil {
 		opts.Registerer = prometheus.NewRegistry()
 	}
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = defaultCacheBytes
+	}
 	self := opts.Cluster.Self()
 	n := &Node{
 		cluster:  opts.Cluster,
@@ -102,6 +111,7 @@ func Open(opts Options) (*Node, error) {
 		released: map[uint32]uint64{},
 		failed:   make(chan struct{}),
 		clock:    newExpiryClock(),
+		cache:    newCache(opts.CacheBytes),
 		ctx:      ctx,
 		cancel:   cancel,
 	}
@@ -223,6 +233,7 @@ func (n *Node) newReplica(id uint32, rec partition.Recovered) (*replica, error) 
 		return nil, err
 	}
 	r := &replica{node: n, id: id, sm: sm, reads: map[uint64]chan bool{}}
+	r.overlay.cache, r.overlay.owner = n.cache, n.cache.owner()
 	r.do(func(*partition.Replica) {})
 	n.mu.Lock()
 	n.replicas[id] = r

@@ -18,6 +18,12 @@ type overlay struct {
 	order []overlaidKey
 	// prunes counts how often anything was forgotten.
 	prunes uint64
+
+	// cache has states that the storage has, under the number owner, if caches is
+	// true; it may be nil.
+	cache  *cache
+	owner  uint64
+	caches bool
 }
 
 type overlaid struct {
@@ -60,6 +66,36 @@ func (o *overlay) item(key []byte) (command.Item, bool) {
 	return v.item(), true
 }
 
+// cached returns the state of a key in the storage, if it is known, and what
+// [overlay.keep] has to be told of the time before the storage was asked.
+func (o *overlay) cached(key []byte) (item command.Item, ok bool, before uint64) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if o.caches {
+		item, ok = o.cache.get(o.owner, key)
+	}
+	return item, ok, o.prunes
+}
+
+// keep keeps the state that a key has in the storage, unless it may have
+// changed.
+func (o *overlay) keep(key []byte, item command.Item, before uint64) {
+	if o.cache == nil {
+		return
+	}
+	o.mu.RLock()
+	known := o.caches
+	if known && o.prunes == before {
+		o.cache.put(o.owner, key, item)
+	}
+	o.mu.RUnlock()
+	if !known {
+		o.mu.Lock()
+		o.caches = true
+		o.mu.Unlock()
+	}
+}
+
 // pruned changes whenever the overlay has forgotten something.
 func (o *overlay) pruned() uint64 {
 	o.mu.RLock()
@@ -74,7 +110,11 @@ func (o *overlay) prune(lsn uint64) {
 	o.prunes++
 	n := 0
 	for ; n < len(o.order) && o.order[n].lsn <= lsn; n++ {
-		if k := o.order[n]; o.keys[k.key].at.LSN == k.lsn {
+		k := o.order[n]
+		if o.caches {
+			o.cache.drop(o.owner, k.key)
+		}
+		if o.keys[k.key].at.LSN == k.lsn {
 			delete(o.keys, k.key)
 		}
 	}
@@ -89,4 +129,7 @@ func (o *overlay) clear() {
 	defer o.mu.Unlock()
 	o.prunes++
 	o.keys, o.order = nil, nil
+	if o.cache != nil {
+		o.owner, o.caches = o.cache.owner(), false
+	}
 }

@@ -166,12 +166,10 @@ func operation(b api.Batch) string {
 	if len(b.Commands) != 1 {
 		return "batch"
 	}
-	switch o := b.Commands[0].Op; o {
-	case api.OpGet, api.OpSet, api.OpDelete, api.OpIncrement, api.OpAppend, api.OpExpire:
+	if o := b.Commands[0].Op; slices.Contains(command.Operations, o) {
 		return string(o)
-	default:
-		return "unknown"
 	}
+	return "unknown"
 }
 
 // route is what can be done with a request: on the primary, or by sending it

@@ -2,10 +2,14 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 )
+
+// Operations are all that there are.
+var Operations = []api.Op{api.OpGet, api.OpSet, api.OpDelete, api.OpIncrement, api.OpAppend, api.OpExpire}
 
 // Check returns the first thing that is wrong with a batch by itself.
 func Check(b api.Batch) error {
@@ -36,9 +40,7 @@ func check(c *api.Command) *api.Error {
 	bad := func(field, format string, args ...any) *api.Error {
 		return api.Errorf(api.CodeBadRequest, "%s: %s", field, fmt.Sprintf(format, args...))
 	}
-	switch c.Op {
-	case api.OpGet, api.OpSet, api.OpDelete, api.OpIncrement, api.OpAppend, api.OpExpire:
-	default:
+	if !slices.Contains(Operations, c.Op) {
 		return bad("op", "%q is not known: use get, set, delete, increment, append or expire", c.Op)
 	}
 	switch c.If {
