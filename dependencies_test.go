@@ -70,6 +70,7 @@ func TestDependencies(t *testing.T) {
 		not, but []string
 	}{
 		{tree: module + "/clusterkit", not: []string{badger, module + "/kvstore", module + "/cmd", module + "/loadtest"}},
+		{tree: module + "/examples", not: []string{badger, module + "/kvstore", module + "/cmd", module + "/loadtest"}},
 		{
 			tree: module + "/kvstore/client",
 			not:  []string{raft, badger, module + "/clusterkit", module + "/kvstore"},
