@@ -18,14 +18,24 @@ func startFour(t *testing.T) *testCluster {
 	c.start(nil, ids...)
 	c.ready(ids...)
 	c.settled(3)
-	c.eventually("four voters", func() bool { return len(c.voters()) == 4 })
+	// A node that does not know yet that it votes would not stand for election.
+	c.eventually("four voters, in the eyes of all", func() bool {
+		for _, ck := range c.nodes {
+			if len(votersOf(ck)) != 4 {
+				return false
+			}
+		}
+		return true
+	})
 	return c
 }
 
 // voters returns those of Raft's configuration that the leader knows.
-func (c *testCluster) voters() []string {
+func (c *testCluster) voters() []string { return votersOf(c.nodes[c.leader()]) }
+
+func votersOf(ck *ClusterKit) []string {
 	var ids []string
-	for _, s := range c.nodes[c.leader()].book.raft.Load().GetConfiguration().Configuration().Servers {
+	for _, s := range ck.book.raft.Load().GetConfiguration().Configuration().Servers {
 		if s.Suffrage == raft.Voter {
 			ids = append(ids, string(s.ID))
 		}
