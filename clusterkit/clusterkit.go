@@ -37,7 +37,7 @@ type ClusterKit struct {
 	book       *addressBook
 	// http asks nodes of which only the HTTP address is known.
 	http    *http.Client
-	metrics metrics
+	metrics *metrics
 	// ready is closed and renewed whenever HoldsLease may have changed.
 	ready *broadcast
 	// self is this node as it describes itself, without session.
@@ -137,7 +137,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.starting, ck.abortStart = context.WithCancel(ck.ctx)
 	ck.inCluster, ck.leave = context.WithCancel(ck.ctx)
 	ck.log = opts.Logger.With("node", opts.NodeID)
-	ck.metrics = metrics{ck}
+	ck.metrics = &metrics{ck: ck, seen: newMapCounters(ck.joined)}
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
 	ck.watch = newWatchers(ck.state.Map)
 	ck.book = &addressBook{state: ck.state}

@@ -110,6 +110,9 @@ type endSessionCommand struct {
 	DropCopies bool         `json:"drop_copies,omitempty"`
 }
 
+// stoppedReason ends the reason of what changes when nodes stop in order.
+const stoppedReason = " stopped"
+
 func (endSessionCommand) kind() commandKind { return kindEndSession }
 
 func (c endSessionCommand) apply(m *Map, term uint64) (*Map, result) {
@@ -130,7 +133,7 @@ func (c endSessionCommand) apply(m *Map, term uint64) (*Map, result) {
 	if len(nodes) == 0 {
 		return m, result{}
 	}
-	reason := someOf(names) + " stopped"
+	reason := someOf(names) + stoppedReason
 	if c.Term != 0 {
 		reason = "lost " + someOf(names)
 	}

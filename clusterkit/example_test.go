@@ -1,8 +1,12 @@
 package clusterkit_test
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"log"
+	"net/http"
+	"os"
+	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 )
@@ -42,5 +46,40 @@ func Example() {
 		for _, replica := range ck.GetReplicas(partition) {
 			fmt.Println("send it to", replica.IP)
 		}
+	}
+}
+
+// The application serves the API itself, to those who know a token. Nodes that
+// join and return have none.
+func ExampleClusterKit_Handler() {
+	ck, err := clusterkit.NewClusterKit(clusterkit.Options{
+		NodeID: "node-1", HTTPAddr: "10.0.0.1:8080", RaftAddr: "10.0.0.1:9001", DataDir: "./data",
+		Bootstrap: true, ExternalHTTP: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ck.Stop()
+	api := ck.Handler()
+	known := func(r *http.Request) bool {
+		token := []byte("Bearer " + os.Getenv("ADMIN_TOKEN"))
+		fromNode := r.URL.Path == "/cluster/join" || r.URL.Path == "/cluster/announce"
+		return fromNode || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), token) == 1
+	}
+	server := &http.Server{
+		Addr:              "10.0.0.1:8080",
+		ReadHeaderTimeout: 5 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !known(r) {
+				http.Error(w, "unauthenticated", http.StatusUnauthorized)
+				return
+			}
+			api.ServeHTTP(w, r)
+		}),
+	}
+	server.RegisterOnShutdown(ck.EndPolls)
+	go func() { log.Print(server.ListenAndServe()) }()
+	if err := ck.Start(); err != nil {
+		log.Fatal(err)
 	}
 }

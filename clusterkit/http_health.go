@@ -104,10 +104,12 @@ type healthAnswer struct {
 	MapVersion  uint64          `json:"map_version"`
 	ClusterUUID string          `json:"cluster_uuid"`
 	Partitions  *partitionStats `json:"partitions,omitempty"`
+	// Copies are those on this node that hooks are called for.
+	Copies []copyStats `json:"copies"`
 }
 
 func (a *api) healthDetailed(w *responder, _ *http.Request) error {
-	health := healthAnswer{Status: "ok", Node: a.ck.Self(), HoldsLease: a.ck.HoldsLease()}
+	health := healthAnswer{Status: "ok", Node: a.ck.Self(), HoldsLease: a.ck.HoldsLease(), Copies: a.ck.ownCopies()}
 	health.Leader, _ = a.ck.leaderNode()
 	health.Ready = health.HoldsLease
 	if m := a.ck.Map(); m != nil {

@@ -81,6 +81,7 @@ func (ck *ClusterKit) propose(ctx context.Context, c command) error {
 
 // published is called by the state machine after each change of the map.
 func (ck *ClusterKit) published(prev, next *Map) {
+	ck.metrics.seen.observe(prev, next)
 	ck.hooks.observe(prev, next)
 	ck.events.observe(next)
 	ck.watch.publish(next)

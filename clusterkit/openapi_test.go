@@ -137,7 +137,7 @@ func (s spec) check(at string, value any) (errs []error) {
 	for _, keyword := range slices.Sorted(maps.Keys(s)) {
 		argument := s[keyword]
 		switch keyword {
-		case "description", "examples", "default", "required", "properties", "additionalProperties", "items":
+		case "description", "examples", "default", "required", "properties", "additionalProperties", "items", "format":
 		case "type":
 			if !hasType(value, argument.(string)) {
 				fail("%v is no %v", value, argument)
@@ -297,7 +297,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Changes": Changes{}, "PlannedStep": plannedStep{}, "NodeLoad": NodeLoad{}, "Plan": planAnswer{},
 		"Metadata": metadataAnswer{}, "MetadataEntry": entryAnswer{}, "Draining": drainingAnswer{}, "Leader": leaderAnswer{},
 		"RaftServer": serverView{}, "Consensus": consensusAnswer{}, "Check": check{}, "Probe": probeAnswer{},
-		"Health": healthAnswer{}, "JoinRequest": joinRequest{}, "Error": errorBody{},
+		"Health": healthAnswer{}, "Copy": copyStats{}, "JoinRequest": joinRequest{}, "Error": errorBody{},
 		"Announcement": announcement{}, "AnnounceRequest": announceRequest{},
 		"AnnounceAnswer": struct {
 			Known []announcement `json:"known,omitempty"`

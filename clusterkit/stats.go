@@ -1,11 +1,15 @@
 package clusterkit
 
+import "time"
+
 // partitionStats is the answer of /partitions/stats.
 type partitionStats struct {
 	Version           uint64 `json:"version"`
 	Partitions        int    `json:"partitions"`
 	ReplicationFactor int    `json:"replication_factor"`
 	MinInSync         int    `json:"min_in_sync"`
+	// Unavailable counts the partitions that are not served: see [Health].
+	Unavailable int `json:"unavailable"`
 	// WithoutPrimary counts the partitions whose primary is not alive.
 	WithoutPrimary int `json:"without_primary"`
 	// UnderReplicated counts those with fewer live in-sync copies than the
@@ -73,6 +77,9 @@ func summarize(m *Map) partitionStats {
 		if n := m.Node(p.Primary); n == nil || !n.Alive {
 			s.WithoutPrimary++
 		}
+		if m.health(p) == Unavailable {
+			s.Unavailable++
+		}
 		if m.liveInSync(p) < m.wantedCopies() {
 			s.UnderReplicated++
 		}
@@ -81,6 +88,45 @@ func summarize(m *Map) partitionStats {
 		}
 	}
 	return s
+}
+
+// copyStats is how far the hooks of this node are with a copy on it.
+type copyStats struct {
+	Partition string    `json:"partition"`
+	Phase     copyPhase `json:"phase"`
+	// Since is when the phase began.
+	Since time.Time `json:"since"`
+	// Attempt counts the calls so far.
+	Attempt int `json:"attempt"`
+	// Error is why the last call failed.
+	Error string `json:"error,omitempty"`
+}
+
+// ownCopies returns the copies on this node that hooks are called for, in the
+// order of the partitions.
+func (ck *ClusterKit) ownCopies() []copyStats {
+	copies := []copyStats{}
+	m := ck.Map()
+	if m == nil {
+		return copies
+	}
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		c, ok := p.member(ck.opts.NodeID, ck.storeID)
+		if !ok {
+			continue
+		}
+		progress, ok := ck.hooks.progress(i, c)
+		if !ok {
+			continue
+		}
+		stats := copyStats{Partition: p.ID, Phase: progress.Phase, Since: progress.Since, Attempt: progress.Attempt}
+		if progress.Err != nil {
+			stats.Error = progress.Err.Error()
+		}
+		copies = append(copies, stats)
+	}
+	return copies
 }
 
 // settled reports whether the copies are exactly the desired ones and in sync.
