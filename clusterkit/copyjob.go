@@ -2,7 +2,9 @@ package clusterkit
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -80,6 +82,22 @@ func (h *hookRunner) progress(partition int, c Member) (copyProgress, bool) {
 		}
 	}
 	return copyProgress{}, false
+}
+
+// waiting says what the copy on this node waits for, "" if a hook works on it.
+func (h *hookRunner) waiting(partition int, c Member) string {
+	p, ok := h.progress(partition, c)
+	switch {
+	case ok && p.Phase == copyQueued:
+		return "the hooks for an earlier copy of the partition have not returned"
+	case ok && p.Phase == copyFailed:
+		reason, _, _ := strings.Cut(p.Err.Error(), "\n")
+		return fmt.Sprintf("its hooks have failed, at attempt %d, and are called again: %s", p.Attempt, reason)
+	case ok && p.Phase == copyReturned:
+		return "it is not acknowledged yet"
+	default:
+		return ""
+	}
 }
 
 // wants reports whether the copy still has to be made. The lock is held.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -323,6 +324,10 @@ func TestBadHooksHarmNobodyElse(t *testing.T) {
 			got, ok := r.progress(partition, copyOn(t, m, partition, "n2"))
 			if !ok || got.Phase != want || got.Attempt != 1 || (got.Err != nil) != (want == copyFailed) {
 				t.Errorf("progress of partition %d: %+v, want it %s", partition, got, want)
+			}
+			waiting := map[copyPhase]string{copyFailed: "its hooks have failed, at attempt 1, and are called again: hook ", copyReturned: "it is not acknowledged yet"}[want]
+			if got := r.waiting(partition, copyOn(t, m, partition, "n2")); !strings.HasPrefix(got, waiting) || (got == "") != (waiting == "") || strings.Contains(got, "\n") {
+				t.Errorf("partition %d waits: %q, want %q", partition, got, waiting)
 			}
 		}
 		if got, ok := r.progress(0, copyOn(t, m, 0, "n1")); ok {

@@ -98,6 +98,10 @@ func TestExplicitAcknowledgement(t *testing.T) {
 	if p := one.Map().Partitions[0]; p.IsInSync(change.Member) {
 		t.Error("in sync before it was acknowledged")
 	}
+	c.eventually("word that the copy waits for the application", func() bool {
+		moves := two.Moves()
+		return len(moves) > 0 && moves[0].Node == "node-2" && moves[0].Waiting == "it is not acknowledged yet"
+	})
 	for range 2 {
 		if err := two.Acknowledge(ctx, change); err != nil {
 			t.Errorf("acknowledgement: %v", err)

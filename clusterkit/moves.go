@@ -159,12 +159,20 @@ func (v moveView) releases() []Move {
 }
 
 // Moves returns what is left to be done as of the newest map: see [Map.Moves].
+// Of the copies that are made on this node, it also knows what the hooks do.
 func (ck *ClusterKit) Moves() []Move {
 	m := ck.Map()
 	if m == nil {
 		return nil
 	}
-	return m.Moves()
+	moves := m.Moves()
+	for i := range moves {
+		if move := &moves[i]; move.Kind == placement.StepCopy && move.Node == ck.opts.NodeID && move.Waiting == "" {
+			c, _ := m.CurrentMember(&m.Partitions[move.Index], move.Node)
+			move.Waiting = ck.hooks.waiting(move.Index, c)
+		}
+	}
+	return moves
 }
 
 // PauseMoves leaves all copies and primaries where they are, until
