@@ -158,7 +158,7 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 		return Value{}, err
 	}
 	if item.Expires != 0 && item.Expires <= r.node.clock.now() {
-		return Value{}, r.expire(ctx, key)
+		return r.readExpired(ctx, key)
 	}
 	if !r.leased(epoch) {
 		if err := r.confirm(ctx); err != nil {
@@ -171,13 +171,17 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 	return Value{Data: item.Data, Version: partition.Position(item.Version)}, nil
 }
 
-// expire answers a read that has found an expired value: it is absent as soon
-// as its deletion is committed.
-func (r *replica) expire(ctx context.Context, key []byte) error {
-	if _, err := r.execute(ctx, api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: key}}}); err != nil {
-		return err
+// readExpired answers a read that has found an expired value: it is absent as
+// soon as its deletion is committed, unless somebody has written it anew.
+func (r *replica) readExpired(ctx context.Context, key []byte) (Value, error) {
+	results, err := r.execute(ctx, api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: key}}})
+	if err != nil {
+		return Value{}, err
 	}
-	return api.ErrNotFound
+	if !results[0].Found {
+		return Value{}, api.ErrNotFound
+	}
+	return Value{Data: results[0].Value, Version: parseVersion(results[0].Version)}, nil
 }
 
 // leased reports whether the lease of this node's session still covers the

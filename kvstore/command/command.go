@@ -48,11 +48,19 @@ type Look func(key []byte) (Item, error)
 
 // Outcome is what a batch does.
 type Outcome struct {
-	// Ops are its effects; there are none if it only reads.
+	// Ops are its effects; there are none if it only reads. Deletions of values
+	// that have expired, and what is remembered, are among them also if the batch
+	// is refused: the answer rests on them.
 	Ops []op.Op
+	// Refused is why nothing is executed that the batch asked for, nil if it is.
+	Refused *api.Error
+	// Changes reports whether Ops have anything that the batch asked for.
+	Changes bool
 	// Results has one for each command. A version that the batch itself makes
 	// is not in it: see [Outcome.Written].
 	Results []api.Result
+	// expired are those of Ops that delete what has expired.
+	expired []op.Op
 	// written are the results whose version is that of the entry.
 	written []int
 }
@@ -72,11 +80,10 @@ var ErrRetry = errors.New("the state of a key is not at hand")
 // Evaluate returns what the batch does to the state that look shows at the
 // clock, in milliseconds. It looks only at keys whose state matters, at each
 // once. A value that has expired counts as absent and is deleted, so that it
-// is absent on every later primary. Errors are those of look, or [*api.Error]
-// for a batch of which nothing is to be executed. The batch must have passed
-// [Check].
+// is absent on every later primary. Errors are those of look, and of a
+// remembered outcome that cannot be read. The batch must have passed [Check].
 func Evaluate(b api.Batch, clock uint64, look Look) (Outcome, error) {
-	if b.ID == nil {
+	if b.ID == nil || onlyReads(b.Commands) {
 		return evaluate(b.Commands, clock, look)
 	}
 	key := rememberedKey(*b.ID)
@@ -88,11 +95,27 @@ func Evaluate(b api.Batch, clock uint64, look Look) (Outcome, error) {
 		return recall(before)
 	}
 	o, err := evaluate(b.Commands, clock, look)
-	if err != nil || len(o.Ops) == 0 {
-		return o, err
+	if err != nil {
+		return Outcome{}, err
 	}
-	o.Ops = append(o.Ops, op.Op{Kind: op.Set, Key: key, Value: o.memory(), Expires: clock + api.RememberedFor})
-	return o, bounded(o)
+	// Also an outcome without effects is remembered: an earlier attempt may
+	// still be on its way, and must not be executed when this one was refused.
+	remember := op.Op{Kind: op.Set, Key: key, Value: o.memory(), Expires: clock + api.RememberedFor}
+	if err := bounded(&o, remember); err != nil {
+		o.refuse(err)
+		remember.Value = o.memory()
+	}
+	o.Ops = append(o.Ops, remember)
+	return o, nil
+}
+
+func onlyReads(commands []api.Command) bool {
+	for i := range commands {
+		if commands[i].Op != api.OpGet {
+			return false
+		}
+	}
+	return true
 }
 
 // maxEntry bounds what a batch writes, by a count that is above that of the
@@ -113,9 +136,9 @@ func cost(ops []op.Op) int {
 }
 
 // bounded returns an error if values that the batch did not bring itself make
-// it too large.
-func bounded(o Outcome) error {
-	if size := cost(o.Ops); size > maxEntry {
+// it too large, together with more operations.
+func bounded(o *Outcome, more ...op.Op) *api.Error {
+	if size := cost(o.Ops) + cost(more); size > maxEntry {
 		return api.Errorf(api.CodeTooLarge, "commands: together they would write %d bytes, at most %d are allowed: use smaller batches", size, maxEntry)
 	}
 	answer := 0
@@ -128,19 +151,32 @@ func bounded(o Outcome) error {
 	return nil
 }
 
+// refuse leaves nothing of the outcome but the deletions of what has expired.
+func (o *Outcome) refuse(err *api.Error) {
+	*o = Outcome{Ops: o.expired, Refused: err, expired: o.expired}
+}
+
 func evaluate(commands []api.Command, clock uint64, look Look) (Outcome, error) {
 	e := evaluation{clock: clock, look: look, results: make([]api.Result, len(commands))}
 	for i := range commands {
-		if err := e.run(i, &commands[i]); err != nil {
-			if refused := (*api.Error)(nil); len(commands) > 1 && errors.As(err, &refused) {
-				return Outcome{}, refused.With("command", strconv.Itoa(i))
-			}
+		err := e.run(i, &commands[i])
+		if err == nil {
+			continue
+		}
+		refused := (*api.Error)(nil)
+		if !errors.As(err, &refused) {
 			return Outcome{}, err
 		}
+		if len(commands) > 1 {
+			refused = refused.With("command", strconv.Itoa(i))
+		}
+		return Outcome{Ops: e.expired, Refused: refused, expired: e.expired}, nil
 	}
-	o := Outcome{Ops: e.ops, Results: e.results, written: e.written}
+	o := Outcome{Ops: e.ops, Results: e.results, Changes: e.changes, expired: e.expired, written: e.written}
 	if len(commands) > 1 {
-		return o, bounded(o)
+		if err := bounded(&o); err != nil {
+			o.refuse(err)
+		}
 	}
 	return o, nil
 }
@@ -152,6 +188,8 @@ type evaluation struct {
 	// is but one command.
 	seen    map[string]*state
 	ops     []op.Op
+	expired []op.Op
+	changes bool
 	results []api.Result
 	written []int
 }
@@ -173,6 +211,7 @@ func (e *evaluation) at(key []byte) (*state, error) {
 	}
 	if item.expired(e.clock) {
 		item = Item{}
+		e.expired = append(e.expired, op.Op{Kind: op.Delete, Key: key})
 		e.ops = append(e.ops, op.Op{Kind: op.Delete, Key: key})
 	}
 	return e.remember(key, state{Item: item}), nil
@@ -274,12 +313,14 @@ func (e *evaluation) describe(i int, s *state) {
 }
 
 func (e *evaluation) set(i int, key, value []byte, expires uint64) {
+	e.changes = true
 	e.ops = append(e.ops, op.Op{Kind: op.Set, Key: key, Value: value, Expires: expires})
 	e.written = append(e.written, i)
 	e.remember(key, state{Item{Found: true, Data: value, Expires: expires}, true})
 }
 
 func (e *evaluation) delete(key []byte) {
+	e.changes = true
 	e.ops = append(e.ops, op.Op{Kind: op.Delete, Key: key})
 	e.remember(key, state{})
 }

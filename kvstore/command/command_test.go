@@ -44,6 +44,9 @@ func (s keyspace) batch(clock uint64, at Position, b api.Batch) ([]api.Result, e
 	}
 	o.Written(at)
 	s.take(o, at)
+	if o.Refused != nil {
+		return nil, o.Refused
+	}
 	return o.Results, nil
 }
 
@@ -169,14 +172,67 @@ func TestARepetitionIsAnsweredFromMemory(t *testing.T) {
 	if next, err := s.batch(2000, Position{1, 3}, b); err != nil || next[0].Number != 4 {
 		t.Fatalf("the next request: %+v, %v", next, err)
 	}
-	// What has failed is not remembered: nothing was executed.
-	cas := api.Batch{ID: &api.RequestID{Client: "c", Seq: 9}, Commands: []api.Command{{Op: api.OpSet, Key: []byte("k"), If: api.IfAbsent}}}
-	if _, err := s.batch(2000, Position{1, 4}, cas); !errors.Is(err, api.ErrConditionFailed) {
+}
+
+// An earlier attempt may still be on its way when a later one is answered: it
+// must not find what that one did not.
+func TestAnAnswerWithoutEffectsIsRememberedToo(t *testing.T) {
+	identified := func(c api.Command) api.Batch {
+		c.Key = []byte("k")
+		return api.Batch{ID: &api.RequestID{Client: "c", Seq: 9}, Commands: []api.Command{c}}
+	}
+	set := command(api.OpSet, "new")
+	t.Run("refused", func(t *testing.T) {
+		s := keyspace{}
+		b := identified(api.Command{Op: api.OpSet, If: api.IfPresent})
+		if _, err := s.batch(1, Position{1, 1}, b); !errors.Is(err, api.ErrConditionFailed) {
+			t.Fatal(err)
+		}
+		if _, err := s.do(2, Position{1, 2}, set); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.batch(3, Position{1, 3}, b); !errors.Is(err, api.ErrConditionFailed) || string(s["\x00k"].Data) != "new" {
+			t.Errorf("an attempt that comes late: %v, the value is %q", err, s["\x00k"].Data)
+		}
+	})
+	t.Run("nothing to delete", func(t *testing.T) {
+		s := keyspace{}
+		b := identified(api.Command{Op: api.OpDelete, Report: true})
+		if _, err := s.batch(1, Position{1, 1}, b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.do(2, Position{1, 2}, set); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.batch(3, Position{1, 3}, b); err != nil || r[0].Found || string(s["\x00k"].Data) != "new" {
+			t.Errorf("an attempt that comes late: %+v, %v, the value is %q", r, err, s["\x00k"].Data)
+		}
+	})
+	t.Run("a read", func(t *testing.T) {
+		s := keyspace{}
+		if _, err := s.batch(1, Position{1, 1}, identified(api.Command{Op: api.OpGet})); err != nil || len(s) != 0 {
+			t.Errorf("it has written %v, %v", s, err)
+		}
+	})
+}
+
+// A refusal that rests on an expiry deletes what has expired: a later primary,
+// whose clock is behind, must not find it again.
+func TestARefusalDeletesWhatItFoundExpired(t *testing.T) {
+	s := keyspace{}
+	set := command(api.OpSet, "v")
+	set.TTL = 100
+	if _, err := s.do(1000, Position{1, 1}, set); err != nil {
 		t.Fatal(err)
 	}
-	delete(s, string(UserKey([]byte("k"))))
-	if _, err := s.batch(2000, Position{1, 5}, cas); err != nil {
+	present := command(api.OpSet, "x")
+	present.If = api.IfPresent
+	other := api.Command{Op: api.OpSet, Key: []byte("other"), Value: []byte("x")}
+	if _, err := s.do(1100, Position{1, 2}, other, present); !errors.Is(err, api.ErrConditionFailed) {
 		t.Fatal(err)
+	}
+	if len(s) != 0 {
+		t.Errorf("it has left %v", s)
 	}
 }
 
@@ -227,6 +283,7 @@ func TestAgainstAModel(t *testing.T) {
 					next[k] = v
 				}
 			}
+			model = maps.Clone(next)
 			var commands []api.Command
 			refused := false
 			var want []string

@@ -36,12 +36,13 @@ func rememberedKey(id api.RequestID) []byte {
 
 // memory is what is remembered of an outcome.
 type memory struct {
-	Results []api.Result `json:"results"`
-	Written []int        `json:"written"`
+	Results []api.Result `json:"results,omitempty"`
+	Written []int        `json:"written,omitempty"`
+	Refused *api.Error   `json:"refused,omitempty"`
 }
 
 func (o *Outcome) memory() []byte {
-	b, err := json.Marshal(memory{o.Results, o.written})
+	b, err := json.Marshal(memory{o.Results, o.written, o.Refused})
 	if err != nil {
 		panic(fmt.Sprintf("command: results cannot be encoded: %v", err)) // they are plain data
 	}
@@ -60,7 +61,7 @@ func recall(item Item) (Outcome, error) {
 			return Outcome{}, fmt.Errorf("recall the answer to an earlier request: it has no result %d", i)
 		}
 	}
-	o := Outcome{Results: m.Results, written: m.Written}
+	o := Outcome{Results: m.Results, Refused: m.Refused, written: m.Written}
 	o.Written(item.Version)
 	o.written = nil
 	return o, nil
@@ -69,7 +70,7 @@ func recall(item Item) (Outcome, error) {
 // Keys are those whose state [Evaluate] may look at.
 func Keys(b api.Batch) [][]byte {
 	var keys [][]byte
-	if b.ID != nil {
+	if b.ID != nil && !onlyReads(b.Commands) {
 		keys = append(keys, rememberedKey(*b.ID))
 	}
 	for i := range b.Commands {

@@ -5,18 +5,18 @@
 // the same rules as the server does.
 //
 // A batch sees everything that has been appended, committed or not. One that
-// has effects is appended in turn and answered when it is committed. One that
-// has none is a read, also if it was refused or is the repetition of an
-// earlier one: what it saw must be committed, and afterwards the lease must
-// still cover the epoch, or everyone who may count confirm it.
+// has effects is appended in turn and answered when that is committed, even if
+// it is refused: what it found expired is deleted first, and the refusal may
+// have to be remembered. One that has none is a read, also if it was refused or
+// is the repetition of an earlier one: what it saw must be committed, and
+// afterwards the lease must still cover the epoch, or everyone who may count
+// confirm it.
 //
 //	Evaluate --> has Ops: append, Appended --> After is committed ----------> Answer
 //	        \--> has none --> After is committed, or 0 --> lease or confirmed --> Answer
 package execute
 
 import (
-	"errors"
-
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
@@ -36,7 +36,6 @@ type Execution struct {
 	After uint64
 
 	outcome  command.Outcome
-	refused  error
 	appended bool
 }
 
@@ -53,20 +52,7 @@ func (p *Pending) Evaluate(b api.Batch, clock uint64, committed Committed) (Exec
 		}
 		return committed.Item(key)
 	})
-	if err != nil {
-		return refusal(err, saw)
-	}
-	return Execution{After: saw, outcome: outcome}, nil
-}
-
-// refusal returns the execution that ended with the error, which is none of the
-// batch's own if nothing was refused.
-func refusal(err error, saw uint64) (Execution, error) {
-	refused := (*api.Error)(nil)
-	if !errors.As(err, &refused) {
-		return Execution{}, err
-	}
-	return Execution{After: saw, refused: refused}, nil
+	return Execution{After: saw, outcome: outcome}, err
 }
 
 // Ops are the effects of the batch: one entry of the log, none if it has no
@@ -89,12 +75,12 @@ func (x *Execution) IsRead() bool { return !x.appended }
 // OutcomeUnknown reports whether the batch may or may not be executed, and
 // must be reported so, when it is given up before After is committed.
 // Otherwise it is certain that nothing was executed, nor will be.
-func (x *Execution) OutcomeUnknown() bool { return x.appended }
+func (x *Execution) OutcomeUnknown() bool { return x.appended && x.outcome.Changes }
 
 // Answer is the answer to the batch.
 func (x *Execution) Answer() ([]api.Result, error) {
-	if x.refused != nil {
-		return nil, x.refused
+	if x.outcome.Refused != nil {
+		return nil, x.outcome.Refused
 	}
 	return x.outcome.Results, nil
 }

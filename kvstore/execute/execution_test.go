@@ -13,13 +13,14 @@ import (
 // primary executes batches one after the other, and commits when it is told to.
 type primary struct {
 	t         *testing.T
+	clock     uint64
 	pending   execute.Pending
 	log       [][]op.Op
 	committed map[string]command.Item
 }
 
 func newPrimary(t *testing.T) *primary {
-	return &primary{t: t, committed: map[string]command.Item{}}
+	return &primary{t: t, clock: 1000, committed: map[string]command.Item{}}
 }
 
 // Item implements execute.Committed.
@@ -27,7 +28,7 @@ func (p *primary) Item(key []byte) (command.Item, error) { return p.committed[st
 
 func (p *primary) execute(b api.Batch) execute.Execution {
 	p.t.Helper()
-	x, err := p.pending.Evaluate(b, 1000, p)
+	x, err := p.pending.Evaluate(b, p.clock, p)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -84,6 +85,37 @@ func TestWhatAnAnswerWaitsFor(t *testing.T) {
 			}
 			if _, err := x.Answer(); !errors.Is(err, tt.err) {
 				t.Errorf("answer: %v", err)
+			}
+		})
+	}
+}
+
+// Who gives up waiting for an entry that only deletes what has expired, or
+// remembers a refusal, knows that nothing of the batch is executed.
+func TestWhatIsCertain(t *testing.T) {
+	expiring := batch(api.Command{Op: api.OpSet, Value: []byte("v"), TTL: 1})
+	present := batch(api.Command{Op: api.OpSet, If: api.IfPresent})
+	identified := present
+	identified.ID = &api.RequestID{Client: "c", Seq: 1}
+	for name, tt := range map[string]struct {
+		clock   uint64
+		batch   api.Batch
+		unknown bool
+	}{
+		"a read of an expired value":           {clock: 2000, batch: batch(api.Command{Op: api.OpGet})},
+		"a condition on an expired value":      {clock: 2000, batch: present},
+		"a refusal that is remembered":         {clock: 2000, batch: identified},
+		"a write in place of an expired value": {clock: 2000, batch: batch(api.Command{Op: api.OpIncrement}), unknown: true},
+		"a write":                              {clock: 1000, batch: batch(api.Command{Op: api.OpDelete}), unknown: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPrimary(t)
+			p.execute(expiring)
+			p.commit(1)
+			p.clock = tt.clock
+			x := p.execute(tt.batch)
+			if x.After != 2 || x.IsRead() || x.OutcomeUnknown() != tt.unknown {
+				t.Errorf("after %d, read %t, unknown %t", x.After, x.IsRead(), x.OutcomeUnknown())
 			}
 		})
 	}

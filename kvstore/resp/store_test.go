@@ -58,6 +58,9 @@ func (s *store) execute(b api.Batch) ([]api.Result, error) {
 			s.items[string(w.Key)] = evaluation.Item{Found: true, Data: w.Value, Expires: w.Expires, Version: at}
 		}
 	}
+	if o.Refused != nil {
+		return nil, o.Refused
+	}
 	o.Written(at)
 	return o.Results, nil
 }
