@@ -56,7 +56,8 @@ func (f *forwarder) get(ctx context.Context, addr string, key []byte) (Value, er
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	body, header, err := f.do(ctx, http.MethodGet, addr, api.PathKV+url.PathEscape(string(key)), nil)
-	return Value{Data: body, Version: parseVersion(header.Get(api.HeaderVersion))}, err
+	ttl, _ := strconv.ParseInt(header.Get(api.HeaderTTL), 10, 64) // without it the value stays for ever
+	return Value{Data: body, Version: parseVersion(header.Get(api.HeaderVersion)), TTL: ttl}, err
 }
 
 func (f *forwarder) execute(ctx context.Context, addr string, b api.Batch) ([]api.Result, error) {

@@ -21,6 +21,8 @@ var errNotServing = errors.New("this replica does not serve the partition now")
 type Value struct {
 	Data    []byte
 	Version partition.Position
+	// TTL is what is left of its time in milliseconds, 0 for ever.
+	TTL int64
 }
 
 // replica is one partition on this node: the protocol's state machine, and
@@ -157,8 +159,13 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	if item.Expires != 0 && item.Expires <= r.node.clock.now() {
-		return r.readExpired(ctx, key)
+	ttl := int64(0)
+	if item.Expires != 0 {
+		clock := r.node.clock.now()
+		if item.Expires <= clock {
+			return r.readExpired(ctx, key)
+		}
+		ttl = int64(item.Expires - clock)
 	}
 	if !r.leased(epoch) {
 		if err := r.confirm(ctx); err != nil {
@@ -168,7 +175,7 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 	if !item.Found {
 		return Value{}, api.ErrNotFound
 	}
-	return Value{Data: item.Data, Version: partition.Position(item.Version)}, nil
+	return Value{Data: item.Data, Version: partition.Position(item.Version), TTL: ttl}, nil
 }
 
 // readExpired answers a read that has found an expired value: it is absent as
@@ -181,7 +188,7 @@ func (r *replica) readExpired(ctx context.Context, key []byte) (Value, error) {
 	if !results[0].Found {
 		return Value{}, api.ErrNotFound
 	}
-	return Value{Data: results[0].Value, Version: parseVersion(results[0].Version)}, nil
+	return Value{Data: results[0].Value, Version: parseVersion(results[0].Version), TTL: results[0].TTL}, nil
 }
 
 // leased reports whether the lease of this node's session still covers the

@@ -6,17 +6,39 @@ package api
 // Paths of the HTTP API.
 const (
 	// PathKV is followed by the percent-encoded key. Any byte sequence of
-	// 1 to [MaxKeyBytes] bytes is a key; an encoded slash is part of it.
+	// 1 to [MaxKeyBytes] bytes is a key; an encoded slash is part of it. GET,
+	// HEAD, PUT and DELETE are about the value. POST executes the [Op] that the
+	// query names as [QueryOp], with the body as the value of a set or an append,
+	// and answers with a [Result].
 	PathKV = "/v1/kv/"
 	// PathBatch takes a [Batch] by POST.
 	PathBatch = "/v1/batch"
+	// PathMGet takes [Keys] by POST, which may be of any partitions.
+	PathMGet = "/v1/mget"
 )
 
-// Headers of the HTTP API.
+// The query of a POST to [PathKV].
+const (
+	QueryOp = "op"
+	// QueryDelta is what an increment adds; 1 without it.
+	QueryDelta = "delta"
+)
+
+// Headers of the HTTP API. Beside them, PUT, POST and DELETE heed "If-Match",
+// with a quoted version or *, and "If-None-Match: *"; answers carry the version
+// quoted as "ETag", too.
 const (
 	// HeaderVersion carries the version of a value as "epoch.lsn", on the
 	// answers to GET and PUT.
 	HeaderVersion = "Clusterkit-Version"
+	// HeaderTTL says in whole milliseconds after which time a value that is
+	// written expires, or how much is left of it on the answer to GET. Without it
+	// the value stays for ever.
+	HeaderTTL = "Clusterkit-TTL"
+	// HeaderClient and HeaderSeq are the [RequestID] of a PUT, POST or DELETE:
+	// under it the same request may be sent again.
+	HeaderClient = "Clusterkit-Client"
+	HeaderSeq    = "Clusterkit-Seq"
 	// HeaderNoForward, when present on a request, asks the node to answer 421
 	// with [CodeNotPrimary] rather than to forward. Nodes set it on what they
 	// forward, so that a request makes one hop at most.
@@ -35,6 +57,8 @@ const (
 	// it counting for the latter.
 	MaxBatchCommands = 1024
 	MaxBatchBytes    = 1<<20 + MaxKeyBytes
+	// MaxAnswerBytes bounds the values in the answer to a batch, or to [Keys].
+	MaxAnswerBytes = 4 << 20
 	// MaxTTL is in milliseconds: a hundred years.
 	MaxTTL = 100 * 365 * 24 * 3600 * 1000
 	// MaxClientBytes bounds [RequestID.Client].

@@ -90,6 +90,13 @@ type Batch struct {
 	Commands []Command  `json:"commands"`
 }
 
+// Keys is the body of a request to [PathMGet]: 1 to [MaxBatchCommands] keys. Its
+// answer is a [BatchAnswer], as to gets of them. Each is answered linearizably,
+// but not all as of one instant.
+type Keys struct {
+	Keys [][]byte `json:"keys"`
+}
+
 // BatchAnswer is the body of its answer: one result for each command.
 type BatchAnswer struct {
 	Results []Result `json:"results"`

@@ -11,6 +11,11 @@
 // or may yet be. Repeating such a write is the caller's decision, because a
 // late second execution could undo what somebody else wrote in between.
 //
+// Writes whose repetition would show, such as an increment, are sent with an ID
+// under which the cluster executes them once ([Config.RequestIDs]): these are
+// retried on any failure, so that their outcome is unknown only if no node
+// could tell it in time.
+//
 // The package imports the wire contract and nothing of the server.
 package client
 
@@ -54,9 +59,27 @@ type Config struct {
 	// answered lately is asked whether it does before it is sent a write.
 	// Default 3 s.
 	ReadTimeout time.Duration
+	// RequestIDs says which writes are sent with an ID. Default
+	// [WhereRepetitionShows].
+	RequestIDs RequestIDs
 	// Logger is told of each retry, at debug level. Default: silent.
 	Logger *slog.Logger
 }
+
+// RequestIDs says which writes are sent with an ID, under which the cluster
+// remembers their outcome for [api.RememberedFor]. It costs about as much as
+// another write.
+type RequestIDs int
+
+const (
+	// WhereRepetitionShows is increments, appends, writes with a condition, and
+	// those that report what was before.
+	WhereRepetitionShows RequestIDs = iota
+	// OnAllWrites is these and plain writes.
+	OnAllWrites
+	// OnNoWrite is none.
+	OnNoWrite
+)
 
 func (c Config) withDefaults() Config {
 	if c.Timeout == 0 {
@@ -95,6 +118,9 @@ func (c Config) validate() error {
 			return fmt.Errorf("%s is %v: give a positive duration, or 0 for the default", d.name, d.value)
 		}
 	}
+	if c.RequestIDs < WhereRepetitionShows || c.RequestIDs > OnNoWrite {
+		return fmt.Errorf("RequestIDs is %d, which is none of the constants", c.RequestIDs)
+	}
 	return nil
 }
 
@@ -105,6 +131,7 @@ type Client struct {
 	transport *transport
 	reads     retrier
 	writes    retrier
+	ids       identity
 }
 
 // New returns a client. It opens no connection: a cluster that is down shows
@@ -115,7 +142,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("client config: %w", err)
 	}
 	ring := newEndpoints(cfg.Endpoints)
-	c := &Client{timeout: cfg.Timeout, endpoints: ring, transport: newTransport(cfg.DialTimeout, ring)}
+	c := &Client{timeout: cfg.Timeout, endpoints: ring, transport: newTransport(cfg.DialTimeout, ring), ids: newIdentity(cfg.RequestIDs)}
 	c.reads = newRetrier(c.transport, cfg.ReadTimeout, c.endpoints, cfg.Logger)
 	c.writes = newRetrier(c.transport, 0, c.endpoints, cfg.Logger)
 	return c, nil
@@ -130,6 +157,8 @@ type Value struct {
 	// Version identifies the write that stored the value, as "epoch.lsn". To
 	// be compared for equality only.
 	Version string
+	// TTL is what is left of its time, 0 for ever.
+	TTL time.Duration
 }
 
 // Get returns the value of key, or [api.ErrNotFound]. A read has no effect,
@@ -142,7 +171,7 @@ func (c *Client) Get(ctx context.Context, key string) (Value, error) {
 	if err != nil {
 		return Value{}, fmt.Errorf("get %s: %w", quote(key), err)
 	}
-	return Value{Data: a.body, Version: a.version}, nil
+	return Value{Data: a.body, Version: a.version, TTL: a.ttl}, nil
 }
 
 // Set stores value under key and returns its version. After nil the write is
@@ -151,7 +180,7 @@ func (c *Client) Set(ctx context.Context, key string, value []byte) (version str
 	if err := errors.Join(CheckKey(key), CheckValue(value)); err != nil {
 		return "", fmt.Errorf("set: %w", err)
 	}
-	a, err := c.write(ctx, http.MethodPut, keyPath(key), value, wantVersion)
+	a, err := c.write(ctx, http.MethodPut, keyPath(key), value, &operation{want: wantVersion, id: c.ids.plain()})
 	if err != nil {
 		return "", fmt.Errorf("set %s: %w", quote(key), err)
 	}
@@ -164,7 +193,7 @@ func (c *Client) Delete(ctx context.Context, key string) error {
 	if err := CheckKey(key); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
-	if _, err := c.write(ctx, http.MethodDelete, keyPath(key), nil, wantNothing); err != nil {
+	if _, err := c.write(ctx, http.MethodDelete, keyPath(key), nil, &operation{id: c.ids.plain()}); err != nil {
 		return fmt.Errorf("delete %s: %w", quote(key), err)
 	}
 	return nil

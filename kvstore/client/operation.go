@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
 
@@ -19,6 +21,10 @@ import (
 
 // maxErrorBytes bounds the body of an answer that is not a success.
 const maxErrorBytes = 64 << 10
+
+// repeatFor bounds the time in which a write is sent again under its ID, well
+// within that in which the cluster remembers it.
+const repeatFor = api.RememberedFor / 2 * time.Millisecond
 
 // operation is one call of the client, over all its attempts. Only the
 // goroutine of the call uses it, but for sent.
@@ -29,14 +35,20 @@ type operation struct {
 	probe     bool
 	want      want
 	maxAnswer int
-	place     uint64
-	addr      string
+	// id, when set, makes it safe to send a write again.
+	id *api.RequestID
+	// decode reads the body of a success, if something is wanted of it.
+	decode func(body []byte) error
+	place  uint64
+	addr   string
 	// sent is set by the connection's write loop when the header of the
 	// current attempt is complete.
 	sent atomic.Bool
 
 	verdict verdict
-	answer  *answer
+	// unsure is true when an attempt under the ID may have been executed.
+	unsure bool
+	answer *answer
 	// cause is the last of the failures that say the most.
 	cause error
 	says  weight
@@ -57,12 +69,17 @@ func (c *Client) read(ctx context.Context, path string, maxAnswer int) (*answer,
 	return c.do(ctx, c.reads, http.MethodGet, path, nil, &operation{want: wantVersion, maxAnswer: maxAnswer})
 }
 
-func (c *Client) write(ctx context.Context, method, path string, body []byte, want want) (*answer, error) {
-	return c.do(ctx, c.writes, method, path, body, &operation{write: true, probe: true, want: want})
+func (c *Client) write(ctx context.Context, method, path string, body []byte, op *operation) (*answer, error) {
+	op.write, op.probe = true, true
+	return c.do(ctx, c.writes, method, path, body, op)
 }
 
 func (c *Client) do(ctx context.Context, r retrier, method, path string, body []byte, op *operation) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	timeout := c.timeout
+	if op.id != nil {
+		timeout = min(timeout, repeatFor)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	op.verdict = again
 	op.place, op.addr = c.endpoints.pick()
@@ -75,6 +92,10 @@ func (c *Client) do(ctx context.Context, r retrier, method, path string, body []
 	req, err := retryablehttp.NewRequestWithContext(ctx, method, "http://"+op.addr+path, raw)
 	if err != nil {
 		return nil, err
+	}
+	if op.id != nil {
+		req.Header.Set(api.HeaderClient, op.id.Client)
+		req.Header.Set(api.HeaderSeq, strconv.FormatUint(op.id.Seq, 10))
 	}
 	if _, err := r.Do(req); err != nil && op.cause == nil {
 		op.cause = err
@@ -89,22 +110,30 @@ func (op *operation) result(ctx context.Context) (*answer, error) {
 		return op.answer, nil
 	case refused:
 		return nil, op.cause
-	case unknown:
+	case again:
+		if !op.unsure {
+			return nil, op.gaveUp(ctx)
+		}
+		fallthrough
+	default:
 		if errors.Is(op.cause, api.ErrOutcomeUnknown) {
 			return nil, op.cause
 		}
 		return nil, fmt.Errorf("%w: %w", api.ErrOutcomeUnknown, op.cause)
-	default:
-		reason := api.Errorf(api.CodeUnavailable, "not executed, no node could serve it in time")
-		ending := ctx.Err()
-		switch {
-		case ending == nil:
-			ending = context.DeadlineExceeded // it is too near for another attempt
-		case errors.Is(ending, context.Canceled):
-			reason = api.Errorf(api.CodeUnavailable, "not executed, interrupted before a node could serve it")
-		}
-		return nil, because{fmt.Errorf("%w: %w", reason, op.cause), ending}
 	}
+}
+
+// gaveUp is the error of an operation that had no effect in time.
+func (op *operation) gaveUp(ctx context.Context) error {
+	reason := api.Errorf(api.CodeUnavailable, "not executed, no node could serve it in time")
+	ending := ctx.Err()
+	switch {
+	case ending == nil:
+		ending = context.DeadlineExceeded // it is too near for another attempt
+	case errors.Is(ending, context.Canceled):
+		reason = api.Errorf(api.CodeUnavailable, "not executed, interrupted before a node could serve it")
+	}
+	return because{fmt.Errorf("%w: %w", reason, op.cause), ending}
 }
 
 // trace returns a context that watches whether an attempt is sent. The
@@ -126,6 +155,9 @@ func (op *operation) settle(resp *http.Response, err error) {
 	a.sent, a.err = op.sent.Load(), err
 	op.answer = a.answer
 	op.verdict, err = a.judge()
+	if op.verdict == unknown && op.id != nil {
+		op.verdict, op.unsure = again, true
+	}
 	if err != nil {
 		op.blame(a, err)
 	}
@@ -191,8 +223,16 @@ func (op *operation) receive(resp *http.Response) (*answer, error) {
 		return nil, fmt.Errorf("the answer is longer than %d bytes", limit)
 	}
 	a := &answer{status: resp.StatusCode, version: resp.Header.Get(api.HeaderVersion), body: body}
-	if resp.StatusCode >= http.StatusBadRequest {
+	if ms, err := strconv.ParseInt(resp.Header.Get(api.HeaderTTL), 10, 64); err == nil {
+		a.ttl = time.Duration(ms) * time.Millisecond
+	}
+	switch {
+	case resp.StatusCode >= http.StatusBadRequest:
 		a.apiErr = decodeError(body)
+	case resp.StatusCode == http.StatusOK && op.decode != nil:
+		if err := op.decode(body); err != nil {
+			return nil, fmt.Errorf("the answer is not what was asked for: %w", err)
+		}
 	}
 	return a, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 )
@@ -27,6 +28,8 @@ type want int
 const (
 	wantNothing want = iota
 	wantVersion
+	// wantBody is a body that could be decoded.
+	wantBody
 )
 
 // attempt is how one request to one node went: an answer, or an error.
@@ -43,6 +46,7 @@ type attempt struct {
 type answer struct {
 	status  int
 	version string
+	ttl     time.Duration
 	body    []byte
 	// apiErr is the decoded error of an answer that is not a success, nil if
 	// there is none: then it was not a node that answered.
@@ -82,10 +86,10 @@ func (a attempt) judge() (verdict, error) {
 
 func (a attempt) isSuccess() bool {
 	status := http.StatusOK
-	if a.write {
+	if a.write && a.want != wantBody {
 		status = http.StatusNoContent
 	}
-	return a.answer.status == status && (a.want == wantNothing || a.answer.version != "")
+	return a.answer.status == status && (a.want != wantVersion || a.answer.version != "")
 }
 
 // unlessSent is the verdict on a failure that proves nothing.

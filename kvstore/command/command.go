@@ -123,7 +123,7 @@ func onlyReads(commands []api.Command) bool {
 // answers.
 const (
 	maxEntry  = 2 << 20
-	maxAnswer = 4 << 20
+	maxAnswer = api.MaxAnswerBytes
 )
 
 func cost(ops []op.Op) int {

@@ -25,8 +25,12 @@ func (s server) batch(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	writeJSON(w, api.BatchAnswer{Results: results})
+}
+
+func writeJSON(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(api.BatchAnswer{Results: results}) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(body) // a client that has gone needs no answer
 }
 
 // readJSON reads a body that is one JSON value without unknown fields.
@@ -47,7 +51,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 		return api.Errorf(api.CodeTooLarge, "body: more than %d bytes", maxBatchBody)
 	}
 	if err != nil {
-		return api.Errorf(api.CodeBadRequest, "body: it is not a batch in JSON: %v", err)
+		return api.Errorf(api.CodeBadRequest, "body: it is not the JSON that belongs here: %v", err)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -21,5 +20,5 @@ func fail(w http.ResponseWriter, err error) {
 func writeError(w http.ResponseWriter, status int, e *api.Error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(api.ErrorBody{Error: e}) // a client that has gone needs no answer
+	writeJSON(w, api.ErrorBody{Error: e})
 }

@@ -20,12 +20,12 @@ type patientStore struct {
 	bounded  bool
 }
 
-func (s *patientStore) Delete(ctx context.Context, _ kvstore.Request) error {
+func (s *patientStore) Execute(ctx context.Context, _ kvstore.Request, _ api.Batch) ([]api.Result, error) {
 	var end time.Time
 	if end, s.bounded = ctx.Deadline(); s.bounded {
 		s.patience = time.Until(end)
 	}
-	return nil
+	return []api.Result{{}}, nil
 }
 
 // A request ends before the client's patience does.

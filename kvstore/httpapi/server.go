@@ -15,7 +15,6 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore"
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
-	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
 const (
@@ -35,8 +34,7 @@ const (
 // Store executes requests; a [kvstore.Router] is one.
 type Store interface {
 	Get(ctx context.Context, req kvstore.Request) (kvstore.Value, error)
-	Set(ctx context.Context, req kvstore.Request, value []byte) (partition.Position, error)
-	Delete(ctx context.Context, req kvstore.Request) error
+	MGet(ctx context.Context, req kvstore.Request, keys [][]byte) ([]api.Result, error)
 	Execute(ctx context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error)
 }
 
@@ -49,11 +47,14 @@ func Register(r *mux.Router, store Store) {
 	kv.Methods(http.MethodGet, http.MethodHead).HandlerFunc(s.get)
 	kv.Methods(http.MethodPut).HandlerFunc(s.put)
 	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
-	kv.NewRoute().HandlerFunc(notAllowed("GET, HEAD, PUT, DELETE"))
-	batch := r.Path(api.PathBatch).Subrouter()
-	batch.Use(limitTime, heedClient)
-	batch.Methods(http.MethodPost).HandlerFunc(s.batch)
-	batch.NewRoute().HandlerFunc(notAllowed("POST"))
+	kv.Methods(http.MethodPost).HandlerFunc(s.operate)
+	kv.NewRoute().HandlerFunc(notAllowed("GET, HEAD, PUT, POST, DELETE"))
+	for path, handle := range map[string]http.HandlerFunc{api.PathBatch: s.batch, api.PathMGet: s.mget} {
+		sub := r.Path(path).Subrouter()
+		sub.Use(limitTime, heedClient)
+		sub.Methods(http.MethodPost).HandlerFunc(handle)
+		sub.NewRoute().HandlerFunc(notAllowed("POST"))
+	}
 }
 
 // notAllowed answers a method that the path does not have.
@@ -81,14 +82,13 @@ func limitTime(next http.Handler) http.Handler {
 // outcome.
 func heedClient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		value := r.Header.Get(api.HeaderTimeout)
-		if value == "" {
-			next.ServeHTTP(w, r)
+		ms, err := milliseconds(r.Header, api.HeaderTimeout)
+		if err != nil {
+			fail(w, err)
 			return
 		}
-		ms, err := strconv.ParseInt(value, 10, 32)
-		if err != nil || ms <= 0 {
-			fail(w, api.Errorf(api.CodeBadRequest, "header %s: %q is not a positive number of milliseconds", api.HeaderTimeout, value))
+		if ms == 0 {
+			next.ServeHTTP(w, r)
 			return
 		}
 		patience := time.Duration(ms) * time.Millisecond
@@ -108,41 +108,13 @@ func (s server) get(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	w.Header().Set(api.HeaderVersion, kvstore.FormatVersion(v.Version))
+	setVersion(w, kvstore.FormatVersion(v.Version))
+	if v.TTL != 0 {
+		w.Header().Set(api.HeaderTTL, strconv.FormatInt(v.TTL, 10))
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(len(v.Data)))
 	_, _ = w.Write(v.Data) // a client that has gone needs no answer
-}
-
-func (s server) put(w http.ResponseWriter, r *http.Request) {
-	req, ok := request(w, r)
-	if !ok {
-		return
-	}
-	value, err := readValue(w, r)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	version, err := s.store.Set(r.Context(), req, value)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set(api.HeaderVersion, kvstore.FormatVersion(version))
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s server) delete(w http.ResponseWriter, r *http.Request) {
-	req, ok := request(w, r)
-	if !ok {
-		return
-	}
-	if err := s.store.Delete(r.Context(), req); err != nil {
-		fail(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // request reads the key from the path as it was sent.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ import (
 type fakeStore struct {
 	value   []byte
 	version partition.Position
+	ttl     int64
 	err     error
 	asked   chan asked
 }
@@ -37,26 +39,23 @@ type asked struct {
 	method string
 	req    kvstore.Request
 	value  []byte
+	batch  api.Batch
+	keys   [][]byte
 }
 
 func (f *fakeStore) Get(_ context.Context, req kvstore.Request) (kvstore.Value, error) {
-	f.asked <- asked{"get", req, nil}
-	return kvstore.Value{Data: f.value, Version: f.version}, f.err
+	f.asked <- asked{method: "get", req: req}
+	return kvstore.Value{Data: f.value, Version: f.version, TTL: f.ttl}, f.err
 }
 
-func (f *fakeStore) Set(_ context.Context, req kvstore.Request, value []byte) (partition.Position, error) {
-	f.asked <- asked{"set", req, value}
-	return f.version, f.err
-}
-
-func (f *fakeStore) Delete(_ context.Context, req kvstore.Request) error {
-	f.asked <- asked{"delete", req, nil}
-	return f.err
+func (f *fakeStore) MGet(_ context.Context, req kvstore.Request, keys [][]byte) ([]api.Result, error) {
+	f.asked <- asked{method: "mget", req: req, keys: keys}
+	return make([]api.Result, len(keys)), f.err
 }
 
 func (f *fakeStore) Execute(_ context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error) {
-	f.asked <- asked{"execute", req, fmt.Append(nil, b)}
-	return []api.Result{{Found: true, Value: f.value}}, f.err
+	f.asked <- asked{string(b.Commands[0].Op), req, b.Commands[0].Value, b, nil}
+	return []api.Result{{Found: true, Value: f.value, Version: kvstore.FormatVersion(f.version)}}, f.err
 }
 
 // start serves a store that answers with the error.
@@ -262,10 +261,10 @@ func TestKeys(t *testing.T) {
 
 func TestMethods(t *testing.T) {
 	base, store := start(t, nil)
-	for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodOptions, "FROB"} {
+	for _, method := range []string{http.MethodPatch, http.MethodOptions, "FROB"} {
 		got := do(t, method, base+api.PathKV+"key", nil)
 		_ = wantError(t, got, http.StatusMethodNotAllowed, api.CodeBadRequest)
-		for _, allowed := range []string{"GET", "HEAD", "PUT", "DELETE"} {
+		for _, allowed := range []string{"GET", "HEAD", "PUT", "POST", "DELETE"} {
 			if !strings.Contains(got.Header.Get("Allow"), allowed) {
 				t.Errorf("%s: Allow is %q", method, got.Header.Get("Allow"))
 			}
@@ -384,11 +383,11 @@ func TestBodyThatEndsEarly(t *testing.T) {
 func TestBatch(t *testing.T) {
 	base, store := start(t, nil)
 	got := do(t, http.MethodPost, base+api.PathBatch, strings.NewReader(`{"commands":[{"op":"get","key":"YQ=="}]}`), api.HeaderNoForward, "1")
-	if got.StatusCode != http.StatusOK || strings.TrimSpace(string(got.body)) != `{"results":[{"found":true,"value":"dmFsdWU="}]}` {
+	if got.StatusCode != http.StatusOK || strings.TrimSpace(string(got.body)) != `{"results":[{"found":true,"value":"dmFsdWU=","version":"3.41"}]}` {
 		t.Errorf("%s: %s", got.Status, got.body)
 	}
-	if a := <-store.asked; !a.req.NoForward || string(a.value) != fmt.Sprint(api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: []byte("a")}}}) {
-		t.Errorf("asked for %s", a.value)
+	if a := <-store.asked; !a.req.NoForward || !reflect.DeepEqual(a.batch, api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: []byte("a")}}}) {
+		t.Errorf("asked for %+v", a.batch)
 	}
 	for name, tt := range map[string]struct {
 		body   string
