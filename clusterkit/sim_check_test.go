@@ -125,6 +125,7 @@ func (w *simWorld) heal() {
 			n.start()
 		}
 	}
+	w.resume()
 }
 
 // settled reports whether everything serves and rests.
@@ -147,6 +148,9 @@ func (w *simWorld) unsettled() string {
 		if ref := (sessionRef{Node: n.name, Incarnation: n.session}); !ref.openIn(m) || m.Node(n.name).Store != n.store {
 			return n.name + " has no session"
 		}
+	}
+	if m.Paused {
+		return "moves are paused"
 	}
 	for i := range m.Partitions {
 		p := &m.Partitions[i]

@@ -1,6 +1,7 @@
 package clusterkit
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -219,11 +220,9 @@ func (c *simControl) apply(command command, done func(result, error)) {
 // accept proposes, as the leader, what a node has asked for, and sometimes once
 // more, much later.
 func (n *simNode) accept(command command, reply func(simVerdict)) {
-	if r, ok := command.(registerCommand); ok && r.DropCopies {
-		if k := n.keeper(); k == nil || !k.table.knowsOthers(n.m, r.Node, n.clock()) {
-			reply(simVerdict{err: ErrNoLeader})
-			return
-		}
+	if err := n.objection(command); err != nil {
+		reply(simVerdict{err: err})
+		return
 	}
 	n.step(func() {
 		n.w.raft.propose(n, command, nil, func(verdict result, err error) { reply(simVerdict{verdict, err}) })
@@ -237,16 +236,41 @@ func (n *simNode) accept(command command, reply func(simVerdict)) {
 	}
 }
 
-// admit lets a node in, or names the leader.
-func (n *simNode) admit(joiner *simNode, reply func(*simNode)) {
+// objection returns why a leader does not propose the command.
+func (n *simNode) objection(command command) error {
+	switch c := command.(type) {
+	case registerCommand:
+		if k := n.keeper(); c.DropCopies && (k == nil || !k.table.knowsOthers(n.m, c.Node, n.clock())) {
+			return ErrNoLeader
+		}
+		if id := raft.ServerID(c.Node.RaftID); n.m != nil && n.m.wasRemoved(id) && slices.ContainsFunc(n.w.raft.servers, func(s raft.Server) bool { return s.ID == id && s.Suffrage == raft.Voter }) {
+			return ErrNoLeader
+		}
+	case removeCommand:
+		if n.m != nil {
+			return n.m.needsVote(n.w.raft.servers, c.Node)
+		}
+	}
+	return nil
+}
+
+// simAdmission is the answer to a node that asks to be let in.
+type simAdmission struct {
+	leader  *simNode
+	refused bool
+}
+
+// admit lets a node in, or names the leader, or turns away a node that was
+// removed.
+func (n *simNode) admit(joiner *simNode, reply func(simAdmission)) {
 	if n.keeper() == nil {
-		reply(n.leader)
+		reply(simAdmission{leader: n.leader})
 		return
 	}
 	id := joiner.raftID
 	_, disk, _ := strings.Cut(id, "/")
-	if (joinRequest{Protocol: streamVersion, NodeID: joiner.name, Store: disk, RaftAddr: joiner.name + ":1"}).refusal(n.m) != nil {
-		reply(n)
+	if err := (joinRequest{Protocol: streamVersion, NodeID: joiner.name, Store: disk, RaftAddr: joiner.name + ":1"}).refusal(n.m); err != nil {
+		reply(simAdmission{leader: n, refused: errors.Is(err, ErrJoinRefused)})
 		return
 	}
 	n.w.raft.propose(n, nil, func(servers []raft.Server) []raft.Server {
@@ -254,110 +278,5 @@ func (n *simNode) admit(joiner *simNode, reply func(*simNode)) {
 			return servers
 		}
 		return append(servers, joiner.server(raft.Nonvoter))
-	}, func(result, error) { reply(n) })
-}
-
-// tick reviews the map now and then, and the table's term with it.
-func (c *simControl) tick(table *sessionTable) {
-	if c.table == table {
-		c.review()
-		c.n.sleep(reviewInterval, func() { c.tick(table) })
-	}
-}
-
-// review does what planner.once does.
-func (c *simControl) review() {
-	if c.table == nil || c.n.m == nil {
-		return
-	}
-	if c.reviewing {
-		c.again = true
-		return
-	}
-	c.reviewing = true
-	c.n.step(c.desire)
-}
-
-func (c *simControl) reviewed() {
-	c.reviewing = false
-	if c.again {
-		c.again = false
-		c.review()
-	}
-}
-
-func (c *simControl) desire() {
-	n := c.n
-	m, now := n.m, n.clock()
-	for _, node := range m.Nodes {
-		if _, noted := c.deadSince[node.ID]; node.Alive {
-			delete(c.deadSince, node.ID)
-		} else if !noted {
-			c.deadSince[node.ID] = now
-		}
-	}
-	basis := planBasis{nodes: placeable(m, c.deadSince, now, n.w.opt.reReplicate), replicas: m.Config.ReplicationFactor}
-	if basis.equal(c.planned) {
-		c.move()
-		return
-	}
-	changes, err := desires(m, basis.nodes)
-	if err != nil {
-		n.w.violate("plan: %v", err)
-	}
-	if len(changes) == 0 {
-		c.planned = basis
-		c.move()
-		return
-	}
-	n.step(func() {
-		c.apply(desireCommand{Term: c.number, Desired: changes}, func(_ result, err error) {
-			if err == nil {
-				c.planned = basis
-			}
-			c.move()
-		})
-	})
-}
-
-func (c *simControl) move() {
-	steps := nextMoves(c.n.m)
-	if len(steps) == 0 {
-		c.changeServers()
-		return
-	}
-	c.n.step(func() {
-		c.apply(movesCommand{Term: c.number, Steps: steps}, func(result, error) { c.changeServers() })
-	})
-}
-
-func (c *simControl) changeServers() {
-	n := c.n
-	if c.table == nil {
-		c.reviewed()
-		return
-	}
-	servers := c.servers.observe(n.w.raft.servers, n.m, func(node Node) bool {
-		applied := c.table.applied[sessionRef{Node: node.ID, Incarnation: node.Incarnation}]
-		return applied > 0 && applied+promotionLag >= uint64(n.applied)
-	}, n.clock())
-	change, ok := nextServerChange(servers)
-	if !ok || change.id == c.servers.self {
-		c.reviewed()
-		return
-	}
-	n.w.say("%s: %s of server %s", n.name, change.kind, change.id)
-	n.w.raft.propose(n, nil, func(servers []raft.Server) []raft.Server {
-		i := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == change.id })
-		switch {
-		case i < 0:
-		case change.kind == serverPromotion:
-			servers[i].Suffrage = raft.Voter
-		case change.kind == serverDemotion:
-			servers[i].Suffrage = raft.Nonvoter
-		case change.kind == serverRemoval:
-			servers = slices.Delete(servers, i, i+1)
-		}
-		return servers
-	}, func(result, error) { c.reviewed() })
+	}, func(result, error) { reply(simAdmission{leader: n}) })
 }

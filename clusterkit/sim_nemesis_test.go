@@ -14,7 +14,7 @@ func (w *simWorld) nemesis() {
 	}
 	w.after(w.between(0, 800*time.Millisecond), w.nemesis)
 	n := w.victim()
-	switch w.rng.IntN(14) {
+	switch w.rng.IntN(16) {
 	case 0, 1:
 		w.crashFor(n, w.outage())
 	case 2:
@@ -56,7 +56,42 @@ func (w *simWorld) nemesis() {
 		if t := w.raft.newest(); t != nil {
 			t.leader.receive(func() { w.raft.stepDown(t) })
 		}
+	default:
+		w.operate(n)
 	}
+}
+
+// operate orders something, as an operator does.
+func (w *simWorld) operate(n *simNode) {
+	w.result.orders++
+	orders := []command{
+		drainCommand{Node: n.name, Drain: w.chance(0.6)},
+		weightCommand{Node: n.name, Weight: 1 + w.rng.IntN(3)},
+		replicationCommand{ReplicationFactor: 2 + w.rng.IntN(2)},
+		pauseCommand{Paused: w.chance(0.5)},
+		cancelCommand{},
+	}
+	if w.opt.removals {
+		orders = append(orders, removeCommand{Node: n.name}, removeCommand{Node: n.name})
+	}
+	w.order(orders[w.rng.IntN(len(orders))])
+}
+
+// order brings an operator's command to some node.
+func (w *simWorld) order(c command) {
+	by := w.nodes[w.rng.IntN(len(w.nodes))]
+	by.receive(func() {
+		w.say("%s is told: %T %+v", by.name, c, c)
+		by.propose(c, func(result, error) {})
+	})
+}
+
+// resume ends the pause of moves.
+func (w *simWorld) resume() {
+	if w.raft.state.Paused {
+		w.order(pauseCommand{})
+	}
+	w.after(time.Second, w.resume)
 }
 
 // usurp has others lead meanwhile, where a leader is interrupted, and perhaps
@@ -128,7 +163,7 @@ func (w *simWorld) wipe(n *simNode) {
 			}
 		}
 	}
-	if !n.up || 2*intact <= voters {
+	if !n.up || w.opt.removals || 2*intact <= voters {
 		return
 	}
 	w.say("%s loses its disk", n.name)

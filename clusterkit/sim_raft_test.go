@@ -230,6 +230,7 @@ func (r *simRaft) commit(t *simTerm, count int) []simOutcome {
 		}
 		if p.change != nil {
 			r.servers = p.change(slices.Clone(r.servers))
+			r.w.say("servers are %v", r.servers)
 		}
 		r.log = append(r.log, simEntry{p.term.number, next})
 		prev := r.state
@@ -256,6 +257,18 @@ func (r *simRaft) learn(t *simTerm, outcomes []simOutcome) {
 		t.leader.advance(o.index)
 		if o.proposal.term == t {
 			o.proposal.end(o.verdict, nil)
+		}
+	}
+}
+
+// handOn has another lead that can.
+func (r *simRaft) handOn(n *simNode) {
+	if n.ruling != nil {
+		r.stepDown(n.ruling)
+	}
+	for _, other := range r.w.nodes {
+		if other != n && r.elect(other) {
+			return
 		}
 	}
 }

@@ -121,6 +121,7 @@ func (c *simCounts) add(o simCounts) {
 	c.wipes += o.wipes
 	c.goodbyes += o.goodbyes
 	c.cuts += o.cuts
+	c.orders += o.orders
 	c.acked += o.acked
 	c.lost += o.lost
 }

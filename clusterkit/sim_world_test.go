@@ -22,6 +22,9 @@ type simOptions struct {
 	// managed, volatile and reReplicate are as in [Options].
 	managed, volatile bool
 	reReplicate       time.Duration
+	// removals: operators remove nodes. Then no disk is lost beside: together
+	// the two may cost Raft its quorum.
+	removals bool
 	// faults is how long the adversary acts before everything is healed.
 	faults time.Duration
 	// broken is a rule that this run does not keep.
@@ -40,6 +43,7 @@ func simOptionsOf(seed uint64) simOptions {
 		replicas:   2 + rng.IntN(2),
 		managed:    seed%2 == 0,
 		volatile:   rng.IntN(5) == 0,
+		removals:   rng.IntN(3) == 0,
 		faults:     8 * time.Second,
 	}
 	if o.nodes > 3 {
@@ -64,7 +68,7 @@ type simResult struct {
 }
 
 type simCounts struct {
-	elections, epochs, endings, handOvers, copies, crashes, pauses, wipes, goodbyes, cuts, acked, lost int
+	elections, epochs, endings, handOvers, copies, crashes, pauses, wipes, goodbyes, cuts, orders, acked, lost int
 }
 
 // simWorld is one cluster.
@@ -250,56 +254,6 @@ func simCall[A any](from, to *simNode, timeout time.Duration, serve func(reply f
 		serve(func(a A) { w.send(to, from, func() { end(a, nil) }) })
 	})
 	from.sleep(timeout, func() { end(*new(A), ErrUnknown) })
-}
-
-// simEvent happens at a true time.
-type simEvent struct {
-	at     time.Duration
-	serial uint64
-	do     func()
-}
-
-func (e simEvent) before(other simEvent) bool {
-	return e.at < other.at || e.at == other.at && e.serial < other.serial
-}
-
-// simQueue is a binary heap.
-type simQueue []simEvent
-
-func (q *simQueue) push(e simEvent) {
-	*q = append(*q, e)
-	h := *q
-	i := len(h) - 1
-	for i > 0 && e.before(h[(i-1)/2]) {
-		h[i] = h[(i-1)/2]
-		i = (i - 1) / 2
-	}
-	h[i] = e
-}
-
-func (q *simQueue) pop() simEvent {
-	h := *q
-	first, last := h[0], h[len(h)-1]
-	h[len(h)-1] = simEvent{}
-	h = h[:len(h)-1]
-	*q = h
-	if len(h) == 0 {
-		return first
-	}
-	i := 0
-	for {
-		child := 2*i + 1
-		if child+1 < len(h) && h[child+1].before(h[child]) {
-			child++
-		}
-		if child >= len(h) || !h[child].before(last) {
-			break
-		}
-		h[i] = h[child]
-		i = child
-	}
-	h[i] = last
-	return first
 }
 
 func simMembers(members []Member) string {
