@@ -51,6 +51,7 @@ const (
 	kindCancel
 	kindReplication
 	kindMetadata
+	kindCopyAnew
 )
 
 // commandFormat stands before every encoded command. A node that meets a
@@ -107,6 +108,8 @@ func decodeCommand(data []byte) (command, error) {
 		return decodeBody[replicationCommand](data[2:])
 	case kindMetadata:
 		return decodeBody[metadataCommand](data[2:])
+	case kindCopyAnew:
+		return decodeBody[copyAnewCommand](data[2:])
 	default:
 		return nil, fmt.Errorf("decode command: kind %d is not known, upgrade this node", kind)
 	}
@@ -222,6 +225,43 @@ func (c transferCommand) apply(m *Map, _ uint64) (*Map, result) {
 	e := newEdit(m)
 	if !e.elect(c.Partition, c.To, "handed over by "+c.From) {
 		return m, refuse(codeStale, "no in-sync copy of %s is present", p.ID)
+	}
+	return e.result(), result{}
+}
+
+// CopyAnewRequest asks to have a copy made anew, on the condition that the
+// epoch of its partition is still this one.
+type CopyAnewRequest struct {
+	Partition int    `json:"partition"`
+	Epoch     uint64 `json:"epoch"`
+	// Member is the copy. If its node is the primary, it must not have acted as
+	// such in this epoch, or have stopped for good.
+	Member Member `json:"member"`
+}
+
+// copyAnewCommand makes a copy whose data are damaged a learner under a new
+// incarnation. The last one that is in sync and present stays: what it has is
+// all there is.
+type copyAnewCommand struct{ CopyAnewRequest }
+
+func (copyAnewCommand) kind() commandKind { return kindCopyAnew }
+
+func (c copyAnewCommand) apply(m *Map, _ uint64) (*Map, result) {
+	p, bad := partitionAt(m, c.Partition)
+	if p == nil {
+		return m, bad
+	}
+	if p.Epoch != c.Epoch || !p.IsMember(c.Member) {
+		return m, refuse(codeStale, "%s is at epoch %d, not %d, or has no member %s of that store and incarnation", p.ID, p.Epoch, c.Epoch, c.Member.Node)
+	}
+	if !slices.ContainsFunc(withoutMember(p.InSync, c.Member), m.Present) {
+		return m, refuse(codeStale, "no other complete copy of %s is present", p.ID)
+	}
+	reason := "the copy on " + c.Member.Node + " is damaged"
+	e := newEdit(m)
+	e.copyAnew(c.Partition, c.Member, reason)
+	if p.Primary == c.Member.Node {
+		e.elect(c.Partition, p.wantedPrimary(), reason)
 	}
 	return e.result(), result{}
 }

@@ -183,7 +183,7 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 		return result{}, fmt.Errorf("%w: %w", errBadRequest, err)
 	}
 	switch c := c.(type) {
-	case inSyncCommand, transferCommand, acknowledgeCommand:
+	case inSyncCommand, transferCommand, acknowledgeCommand, copyAnewCommand:
 	case drainCommand, weightCommand, removeCommand, forceCommand:
 	case pauseCommand, cancelCommand, replicationCommand, metadataCommand:
 	case registerCommand:

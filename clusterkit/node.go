@@ -71,6 +71,15 @@ func (ck *ClusterKit) Transfer(ctx context.Context, req TransferRequest) error {
 	return ck.propose(ctx, transferCommand{req})
 }
 
+// CopyAnew has a copy made anew whose data are damaged: it leaves the in-sync
+// set, and its node, which discards the data when it sees that in the map,
+// copies them from another. It is refused with [ErrStale] if no other in-sync
+// copy is present. It may be repeated. The errors are those of
+// [ClusterKit.ProposeInSync].
+func (ck *ClusterKit) CopyAnew(ctx context.Context, req CopyAnewRequest) error {
+	return ck.propose(ctx, copyAnewCommand{req})
+}
+
 func (ck *ClusterKit) propose(ctx context.Context, c command) error {
 	if ck.stopping.Load() || ck.book.raft.Load() == nil {
 		return fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)

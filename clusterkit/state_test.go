@@ -197,6 +197,38 @@ func TestDroppedCopiesAreCopiedAnew(t *testing.T) {
 	}
 }
 
+func TestDamagedCopiesAreCopiedAnew(t *testing.T) {
+	m := clusterOf(t)
+	p := m.Partitions[0] // on n1, n2 and n3, n1 being the primary
+	damaged := func(m *Map, node string) copyAnewCommand {
+		p := m.Partitions[0]
+		c, _ := p.MemberOf(node)
+		return copyAnewCommand{CopyAnewRequest{Epoch: p.Epoch, Member: c}}
+	}
+	before, _ := p.MemberOf("n2")
+	req := damaged(m, "n2")
+	m = mustApply(t, m, req)
+	after, ok := m.Partitions[0].MemberOf("n2")
+	if !ok || after.Incarnation == before.Incarnation || len(m.Partitions[0].InSync) != 2 || m.Partitions[0].IsInSync(after) || m.Partitions[0].Epoch != p.Epoch {
+		t.Fatalf("the copy of n2 is damaged: %+v", m.Partitions[0])
+	}
+	if next, verdict := req.apply(m, testTerm); next != m || verdict.Code != codeStale {
+		t.Errorf("a repeated request: %+v", verdict)
+	}
+	m = mustApply(t, m, damaged(m, "n1"))
+	if p := m.Partitions[0]; p.Primary != "n3" || p.Epoch != req.Epoch+1 || len(p.InSync) != 1 {
+		t.Fatalf("the copy of the primary is damaged: %+v", p)
+	}
+	old := damaged(m, "n1")
+	old.Epoch--
+	for name, c := range map[string]copyAnewCommand{"the last complete copy": damaged(m, "n3"), "an older epoch": old} {
+		if next, verdict := c.apply(m, testTerm); next != m || verdict.Code != codeStale {
+			t.Errorf("%s: %+v", name, verdict)
+		}
+	}
+	mustApply(t, m, damaged(m, "n2")) // a learner, too
+}
+
 func TestDecisionsOfAnEarlierTermAreRefused(t *testing.T) {
 	m := clusterOf(t)
 	late := uint64(testTerm - 1)
@@ -262,7 +294,7 @@ func drawCommand(t *rapid.T, m *Map) command {
 		}
 		return out
 	}
-	switch rapid.IntRange(0, 14).Draw(t, "command") {
+	switch rapid.IntRange(0, 15).Draw(t, "command") {
 	case 0, 1:
 		c := register(id, fmt.Sprintf("%s-disk-%d", id, rapid.IntRange(1, 2).Draw(t, "disk")), incarnation)
 		c.DropCopies = drop
@@ -307,6 +339,11 @@ func drawCommand(t *rapid.T, m *Map) command {
 		return cancelCommand{Partitions: []int{p.Index}}
 	case 13:
 		return replicationCommand{ReplicationFactor: rapid.IntRange(1, 4).Draw(t, "factor")}
+	case 14:
+		if damaged := pick(p.Members); len(damaged) > 0 {
+			return copyAnewCommand{CopyAnewRequest{p.Index, p.Epoch, damaged[0]}}
+		}
+		return pauseCommand{}
 	default:
 		var c Member
 		if len(p.Members) > 0 {

@@ -34,7 +34,7 @@ func FuzzDecodeCommand(f *testing.F) {
 	m := clusterOf(f)
 	for _, c := range []command{
 		register("n1", "s1", 2), renewCommand{Term: testTerm}, endSessionCommand{}, inSyncCommand{}, transferCommand{},
-		desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}}, movesCommand{}, acknowledgeCommand{},
+		desireCommand{Term: testTerm, Desired: []desire{{0, []string{"n1"}}}}, movesCommand{}, acknowledgeCommand{}, copyAnewCommand{},
 	} {
 		data, err := encodeCommand(c)
 		if err != nil {

@@ -21,6 +21,7 @@ type Cluster interface {
 
 	ProposeInSync(ctx context.Context, c clusterkit.InSyncChange) error
 	Transfer(ctx context.Context, t clusterkit.TransferRequest) error
+	CopyAnew(ctx context.Context, req clusterkit.CopyAnewRequest) error
 }
 
 // viewOf translates what the map says of a partition for the protocol.

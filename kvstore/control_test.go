@@ -209,3 +209,21 @@ func (h *handle) Transfer(_ context.Context, t clusterkit.TransferRequest) error
 		return nil
 	})
 }
+
+func (h *handle) CopyAnew(_ context.Context, req clusterkit.CopyAnewRequest) error {
+	return h.change(func(m *clusterkit.Map) error {
+		p := &m.Partitions[req.Partition]
+		others := slices.DeleteFunc(slices.Clone(p.InSync), func(c clusterkit.Member) bool { return c == req.Member || !m.Present(c) })
+		if p.Epoch != req.Epoch || !slices.Contains(p.Members, req.Member) || len(others) == 0 {
+			return errLost
+		}
+		p.Version++
+		p.Members = slices.Clone(p.Members)
+		p.Members[slices.Index(p.Members, req.Member)].Incarnation = p.Version
+		p.InSync = slices.DeleteFunc(slices.Clone(p.InSync), func(c clusterkit.Member) bool { return c == req.Member })
+		if p.Primary == req.Member.Node {
+			p.Primary, p.Epoch = others[0].Node, p.Epoch+1
+		}
+		return nil
+	})
+}

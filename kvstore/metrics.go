@@ -91,6 +91,18 @@ func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 			Name: "kvstore_apply_backlog_bytes",
 			Help: "What is committed and not yet in the storage.",
 		}, func() float64 { return float64(n.applier.size()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kvstore_damaged_partitions",
+			Help: "Copies here whose data are damaged: they are made anew, or are the last of their kind.",
+		}, func() float64 { return float64(len(n.storage.DamagedPartitions())) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "kvstore_scrubbed_bytes_total",
+			Help: "Data verified in the background since the start.",
+		}, func() float64 { bytes, _ := n.storage.Scrubbed(); return float64(bytes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "kvstore_scrub_passes_total",
+			Help: "Completed verifications of all data since the start.",
+		}, func() float64 { _, passes := n.storage.Scrubbed(); return float64(passes) }),
 	} {
 		errs = append(errs, to.Register(c))
 	}

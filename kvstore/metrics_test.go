@@ -10,10 +10,16 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
+	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
 
 func TestMetrics(t *testing.T) {
-	n := &Node{metrics: newMetrics(), replicas: map[uint32]*replica{}}
+	store, err := storage.Open(storage.Options{Dir: t.TempDir(), StoreID: "store"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	n := &Node{metrics: newMetrics(), replicas: map[uint32]*replica{}, storage: store}
 	n.applier = newApplier(n)
 	served := &replica{id: 1}
 	served.serving.Store(4)
@@ -54,6 +60,7 @@ func TestMetrics(t *testing.T) {
 		"kvstore_partitions":                         2,
 		"kvstore_partitions_served":                  1,
 		"kvstore_apply_backlog_bytes":                77,
+		"kvstore_damaged_partitions":                 0,
 
 		"kvstore_replication_rejected_frames_total checksum": 1,
 		"kvstore_replication_rejected_frames_total epoch":    0,

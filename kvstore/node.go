@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,10 @@ type Options struct {
 	// CacheBytes is how much of what has been read stays in memory. Default 32
 	// MiB.
 	CacheBytes int
+	// ScrubBytesPerSecond and ScrubEvery say how fast and how often all data
+	// are verified; see [storage.Options].
+	ScrubBytesPerSecond int
+	ScrubEvery          time.Duration
 	// LogFS is the file system of the log. Default [wal.OS].
 	LogFS wal.FS
 }
@@ -68,6 +74,10 @@ type Node struct {
 	replicas map[uint32]*replica
 	// released holds the promises given for partitions that have gone.
 	released map[uint32]uint64
+
+	damaged damagedCopies
+	// dropped is signalled when the data of a released partition are gone.
+	dropped chan struct{} // one slot
 
 	// changed is announced whenever a role or the map has changed.
 	changed  changes
@@ -109,6 +119,8 @@ func Open(opts Options) (*Node, error) {
 		started:  time.Now(),
 		replicas: map[uint32]*replica{},
 		released: map[uint32]uint64{},
+		damaged:  damagedCopies{lost: map[uint32]partition.State{}, kept: map[uint32]bool{}},
+		dropped:  make(chan struct{}, 1),
 		failed:   make(chan struct{}),
 		clock:    newExpiryClock(),
 		cache:    newCache(opts.CacheBytes),
@@ -122,13 +134,13 @@ func Open(opts Options) (*Node, error) {
 	n.proposals = newProposals(n)
 	n.fetches = newFetches(ctx, n)
 	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.metrics.reject, n.log)
-	if err := n.metrics.register(n, opts.Registerer); err != nil {
-		cancel()
-		return nil, err
-	}
 	if err := n.recover(opts); err != nil {
 		cancel()
 		return nil, err
+	}
+	if err := n.metrics.register(n, opts.Registerer); err != nil {
+		cancel()
+		return nil, errors.Join(err, n.commitLog.log.Close(), n.storage.Close())
 	}
 	n.wg.Go(func() { n.commitLog.write(ctx) })
 	n.wg.Go(func() { n.commitLog.report(ctx) })
@@ -147,7 +159,11 @@ func (n *Node) recover(opts Options) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	store, err := storage.Open(storage.Options{Dir: filepath.Join(dir, "data"), StoreID: n.self.Store, Logger: n.log})
+	store, err := storage.Open(storage.Options{
+		Dir: filepath.Join(dir, "data"), StoreID: n.self.Store,
+		ScrubBytesPerSecond: opts.ScrubBytesPerSecond, ScrubEvery: opts.ScrubEvery,
+		Logger: n.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -164,7 +180,8 @@ func (n *Node) recover(opts Options) error {
 }
 
 func (n *Node) recoverReplicas(rec *wal.Recovery) error {
-	for id := range n.storage.Checkpoints() {
+	held := slices.Collect(maps.Keys(n.storage.Checkpoints()))
+	for _, id := range slices.AppendSeq(held, maps.Keys(n.storage.DamagedPartitions())) {
 		if len(rec.Partitions[id].State) == 0 {
 			return fmt.Errorf("%w: there is data of partition-%d and no state; remove the data directory to rejoin with an empty disk", ErrLogMissing, id)
 		}
@@ -184,9 +201,10 @@ func (n *Node) recoverReplica(id uint32, p wal.Recovered) error {
 	}
 	if state.Incarnation == 0 {
 		n.released[id] = state.Promise
-		if _, ok := n.storage.Checkpoint(id); ok {
-			return n.storage.Drop(id)
-		}
+		return n.storage.Drop(id)
+	}
+	if n.checkpointLost(id) {
+		n.damaged.lost[id] = state
 		return nil
 	}
 	rec, err := n.recovered(id, p)
@@ -232,7 +250,7 @@ func (n *Node) newReplica(id uint32, rec partition.Recovered) (*replica, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{node: n, id: id, sm: sm, reads: map[uint64]chan bool{}}
+	r := &replica{node: n, id: id, incarnation: rec.State.Incarnation, sm: sm, reads: map[uint64]chan bool{}}
 	r.overlay.cache, r.overlay.owner = n.cache, n.cache.owner()
 	r.do(func(*partition.Replica) {})
 	n.mu.Lock()
@@ -260,12 +278,10 @@ func (n *Node) release(r *replica) {
 // to forget it. A copy that is assigned later applies later.
 func (n *Node) drop(r *replica) {
 	n.applier.between(r, func() {
-		if _, ok := n.storage.Checkpoint(r.id); !ok {
-			return
-		}
 		if err := n.storage.Drop(r.id); err != nil {
 			n.fail(err)
 		}
+		signal(n.dropped)
 	})
 }
 

@@ -45,6 +45,10 @@ func (p *proposals) transfer(part uint32, t partition.Transfer) {
 	p.add(part, func(ctx context.Context) error { return p.node.cluster.Transfer(ctx, req) })
 }
 
+func (p *proposals) copyAnew(req clusterkit.CopyAnewRequest) {
+	p.add(uint32(req.Partition), func(ctx context.Context) error { return p.node.cluster.CopyAnew(ctx, req) })
+}
+
 func (p *proposals) add(part uint32, f func(context.Context) error) {
 	p.mu.Lock()
 	if p.next[part] == nil {

@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -35,6 +36,10 @@ func (n *Node) reconcile(ctx context.Context) {
 				return
 			}
 			n.follow(m)
+		case <-n.dropped:
+			if m := n.cluster.Map(); m != nil {
+				n.follow(m)
+			}
 		case <-ticker.C:
 			now := time.Since(n.started)
 			for _, r := range n.allReplicas() {
@@ -43,6 +48,7 @@ func (n *Node) reconcile(ctx context.Context) {
 			if time.Since(balanced) >= balanceEvery {
 				balanced = time.Now()
 				n.balance()
+				n.repair()
 			}
 		}
 	}
@@ -57,27 +63,41 @@ func (n *Node) follow(m *clusterkit.Map) {
 	}
 	n.peers.follow(m)
 	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		member, assigned := m.CurrentMember(p, n.self.Node)
-		assigned = assigned && member.Store == n.self.Store
-		r := n.replica(uint32(i))
-		if r == nil && assigned {
-			var err error
-			if r, err = n.newReplica(uint32(i), n.releasedBefore(uint32(i))); err != nil {
-				n.fail(err)
-				return
-			}
-		}
-		if r == nil {
-			continue
-		}
-		view := viewOf(m, p)
-		r.do(func(sm *partition.Replica) { sm.Configure(view) })
-		if !assigned {
-			n.release(r)
+		if err := n.followPartition(m, &m.Partitions[i]); err != nil {
+			n.fail(err)
+			return
 		}
 	}
 	n.changed.announce()
+}
+
+func (n *Node) followPartition(m *clusterkit.Map, p *clusterkit.Partition) error {
+	id := uint32(p.Index)
+	self, assigned := m.CurrentMember(p, n.self.Node)
+	assigned = assigned && self.Store == n.self.Store
+	view := viewOf(m, p)
+	n.discardLost(id, self, assigned)
+	r := n.replica(id)
+	if assigned && n.unusable(r, id, self) {
+		assigned = false
+		view.Members = slices.DeleteFunc(view.Members, func(c partition.Member) bool { return c == partition.Member(self) })
+	}
+	if r == nil && assigned {
+		var err error
+		if r, err = n.newReplica(id, n.releasedBefore(id)); err != nil {
+			return err
+		}
+	}
+	if r == nil {
+		return nil
+	}
+	r.do(func(sm *partition.Replica) { sm.Configure(view) })
+	if assigned {
+		r.incarnation = self.Incarnation
+	} else {
+		n.release(r)
+	}
+	return nil
 }
 
 // present reports whether the map is of the present: it has a session that

@@ -31,6 +31,9 @@ type Value struct {
 type replica struct {
 	node *Node
 	id   uint32
+	// incarnation is the assignment that the copy belongs to; only the
+	// goroutine that reconciles uses it.
+	incarnation uint64
 
 	overlay overlay
 	// serving is the epoch in which this replica serves, 0 when it does not.

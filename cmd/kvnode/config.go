@@ -24,6 +24,7 @@ type config struct {
 	Bootstrap, Insecure                          bool
 	DataDir, ClusterName                         string
 	PartitionCount, ReplicationFactor, MinInSync int
+	ScrubBytesPerSecond                          int
 	LogLevel                                     slog.Level
 }
 
@@ -44,6 +45,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.PartitionCount, "partition-count", c.PartitionCount, "number of partitions, fixed when the cluster is bootstrapped (default 16)")
 	f.IntVar(&c.ReplicationFactor, "replication-factor", c.ReplicationFactor, "number of copies of each partition (default 3)")
 	f.IntVar(&c.MinInSync, "min-in-sync", c.MinInSync, "copies that must have a write on disk before it is acknowledged (default 2, or the replication factor if that is 1)")
+	f.IntVar(&c.ScrubBytesPerSecond, "scrub-bytes-per-second", c.ScrubBytesPerSecond, "how fast stored data are verified in the background, once a day; negative: never (default 4194304)")
 	f.StringVar(&c.AdvertiseAddr, "advertise-addr", c.AdvertiseAddr, "host by which other nodes reach this one (default: those listened on)")
 	f.BoolVar(&c.Insecure, "insecure", c.Insecure, "listen on other addresses than loopback although there is neither TLS nor authentication")
 	f.TextVar(&c.LogLevel, "log-level", &c.LogLevel, "debug, info, warn or error")

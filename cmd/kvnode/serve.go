@@ -71,7 +71,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	node, err := kvstore.Open(kvstore.Options{Dir: kvDir, Cluster: ck, Logger: log, Registerer: registry})
+	node, err := kvstore.Open(kvstore.Options{
+		Dir: kvDir, Cluster: ck, ScrubBytesPerSecond: cfg.ScrubBytesPerSecond,
+		Logger: log, Registerer: registry,
+	})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -34,7 +35,9 @@ type Batch struct {
 // Apply keeps no reference to the batches after it returned. Concurrent calls
 // take turns. The first entry of a partition without data begins them.
 // [ErrNoSpace] and [ErrTooLarge] leave the store usable; an error of a commit
-// makes it fail with [ErrFailed].
+// makes it fail with [ErrFailed]. Data that turn out to be damaged are written
+// over and reported, see [Store.Damaged]; [ErrCorrupt] is returned only for a
+// partition whose checkpoint is lost.
 func (s *Store) Apply(batches []Batch) error {
 	if err := s.begin(); err != nil {
 		return err
@@ -42,6 +45,9 @@ func (s *Store) Apply(batches []Batch) error {
 	defer s.users.Done()
 	for i := range batches {
 		if err := checkPartition(batches[i].Partition); err != nil {
+			return err
+		}
+		if err := s.withoutCheckpoint(batches[i].Partition); err != nil {
 			return err
 		}
 	}
@@ -68,8 +74,7 @@ type packer struct {
 	// will say.
 	bytes, count int64
 	checkpoints  map[uint32]Checkpoint
-	// scratch is for hashing.
-	scratch []byte
+	hasher
 }
 
 func (s *Store) newPacker() *packer {
@@ -211,6 +216,10 @@ func (p *packer) makeRoom(bytes, count int64) error {
 func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	key := g.key(w.Op.Key)
 	old, err := p.old(g, w.Op.Key)
+	if errors.Is(err, ErrCorrupt) {
+		_ = p.store.notice(g, err)
+		old, err = replaced{found: true, split: true}, nil // to be removed, whatever it is
+	}
 	if err != nil {
 		return fmt.Errorf("key %q of partition %d: %w", w.Op.Key, g.partition, err)
 	}
@@ -220,7 +229,7 @@ func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	switch w.Op.Kind {
 	case op.Set:
 		main, rest := encodeValue(g.partition, w.Op.Key, Value{w.Op.Value, w.Epoch, w.LSN, w.Op.Expires})
-		sum.add(stored(main).hash(p.scratch[:0], w.Op.Key))
+		sum.add(p.hash(main, w.Op.Key))
 		err = p.txn.Set(key, main)
 		switch {
 		case err != nil:
@@ -253,7 +262,7 @@ type replaced struct {
 
 // old returns the item of the key, as the transaction sees it.
 func (p *packer) old(g generation, key []byte) (old replaced, err error) {
-	defer recovered(&err)
+	defer recovered(&err, debug.SetPanicOnFault(true))
 	item, err := p.txn.Get(g.key(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return replaced{}, nil
@@ -265,7 +274,7 @@ func (p *packer) old(g generation, key []byte) (old replaced, err error) {
 		if err := stored(b).check(); err != nil {
 			return err
 		}
-		old = replaced{true, stored(b).split(), stored(b).hash(p.scratch[:0], key)}
+		old = replaced{true, stored(b).split(), p.hash(b, key)}
 		return nil
 	})
 	return old, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -110,33 +111,29 @@ func (s *Store) identify() error {
 	})
 }
 
-// survey reads all checkpoints and all marks of garbage. Items of any other
-// generation prove that a checkpoint or a mark is lost.
+// survey reads all checkpoints and all marks of garbage and damage. Items of
+// any other generation prove that a checkpoint or a mark is lost.
 func (s *Store) survey() (err error) {
-	defer recovered(&err)
+	defer recovered(&err, debug.SetPanicOnFault(true))
 	s.checkpoints = make(map[uint32]Checkpoint)
 	return s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
+		if err := s.surveyDamage(it); err != nil {
+			return err
+		}
+		if err := s.surveyCheckpoints(txn, it); err != nil {
+			return err
+		}
 		known := make(map[generation]bool)
-		prefix := checkpointPrefix()
-		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-			partition := binary.BigEndian.Uint32(it.Item().Key()[len(prefix):])
-			c, err := readCheckpoint(txn, partition)
-			if err != nil {
-				return fmt.Errorf("storage: %w", err)
-			}
-			s.checkpoints[partition] = c
+		for partition, c := range s.checkpoints {
 			known[generation{partition, c.Generation}] = true
 		}
-		prefix = garbagePrefix()
+		prefix := garbagePrefix()
 		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
 			g, _ := parseGeneration(it.Item().Key()[len(prefix):])
 			s.garbage = append(s.garbage, g)
 			known[g] = true
-		}
-		for g := range known {
-			s.nextGeneration = max(s.nextGeneration, g.number)
 		}
 		for it.Rewind(); it.Valid(); it.Seek(after(it.Item().Key())) {
 			g, ok := parseGeneration(it.Item().Key())
@@ -144,12 +141,36 @@ func (s *Store) survey() (err error) {
 				break
 			}
 			if !known[g] {
-				return fmt.Errorf("%w: %s has items of partition %d without its checkpoint: empty the directory, and the data are loaded anew",
-					ErrCorrupt, s.opts.Dir, g.partition)
+				known[g] = true
+				s.lose(g.partition, fmt.Errorf("%w: there are items of partition %d without its checkpoint", ErrCorrupt, g.partition), g.number)
 			}
+		}
+		for g := range known {
+			s.nextGeneration = max(s.nextGeneration, g.number)
 		}
 		return nil
 	})
+}
+
+func (s *Store) surveyCheckpoints(txn *badger.Txn, it *badger.Iterator) error {
+	prefix := checkpointPrefix()
+	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+		key := it.Item().Key()[len(prefix):]
+		if len(key) != 4 {
+			return fmt.Errorf("%w: checkpoint with a key of %d bytes", ErrCorrupt, len(key))
+		}
+		partition := binary.BigEndian.Uint32(key)
+		c, err := readCheckpoint(txn, partition)
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			s.lose(partition, err)
+		case err != nil:
+			return fmt.Errorf("storage: %w", err)
+		default:
+			s.checkpoints[partition] = c
+		}
+	}
+	return nil
 }
 
 // after returns the first possible key behind those that share the

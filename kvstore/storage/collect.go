@@ -15,10 +15,7 @@ func (s *Store) discard(g generation) {
 	s.mu.Lock()
 	s.garbage = append(s.garbage, g)
 	s.mu.Unlock()
-	select {
-	case s.collect <- struct{}{}:
-	default:
-	}
+	signal(s.collect)
 }
 
 // collectGarbage is the collector goroutine: it deletes garbage key by key,
@@ -61,7 +58,7 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 			if len(keys) == 0 {
 				break
 			}
-			if err := s.limit.WaitN(ctx, len(keys)); err != nil {
+			if err := s.collectLimit.WaitN(ctx, len(keys)); err != nil {
 				return err
 			}
 			err := s.db.Update(func(txn *badger.Txn) error {

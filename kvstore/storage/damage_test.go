@@ -40,10 +40,10 @@ func TestDamagedValueIsDetected(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.publish(true)
+			wantCorruptSnapshot(t, s)
 			if _, err := s.Get(1, []byte("key")); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("Get = %v, want ErrCorrupt", err)
 			}
-			wantCorruptSnapshot(t, s)
 		})
 	}
 }
@@ -80,42 +80,132 @@ func TestValueUnderAnotherKeyIsDetected(t *testing.T) {
 	}
 }
 
-// TestDamagedBlockIsNotTheEnd damages a block of a table: Badger's iterator
-// then leaves out keys without an error.
-func TestDamagedBlockIsNotTheEnd(t *testing.T) {
-	dir := t.TempDir()
-	s := mustOpen(t, Options{Dir: dir})
-	fill(t, s, 1, 5000)
-	mustClose(t, s)
-	mustClose(t, mustOpen(t, Options{Dir: dir}))
-
+// tablesOf returns the tables that the data of a closed store are in.
+func tablesOf(t *testing.T, dir string) []string {
+	t.Helper()
+	mustClose(t, mustOpen(t, Options{Dir: dir})) // what the log of Badger holds goes into tables
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
 	if err != nil || len(tables) == 0 {
 		t.Fatalf("there are no tables: %v", err)
 	}
-	damaged := false
-	for _, name := range tables {
+	return tables
+}
+
+// changeTable changes the tables that contain the text, at its place.
+func changeTable(t *testing.T, dir, text string, change func(b []byte)) {
+	t.Helper()
+	found := false
+	for _, name := range tablesOf(t, dir) {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := bytes.Index(b, []byte("value 2500")); at >= 0 {
-			b[at] ^= 1
-			damaged = true
+		if at := bytes.Index(b, []byte(text)); at >= 0 {
+			change(b[at:])
+			found = true
 		}
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !damaged {
-		t.Fatal("the value is in no table")
+	if !found {
+		t.Fatalf("%q is in no table", text)
 	}
-	s = mustOpen(t, Options{Dir: dir})
+}
+
+func TestDamageInATableHidesNoOtherKeys(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir})
+	fill(t, s, 1, 5000)
+	mustClose(t, s)
+	changeTable(t, dir, "value 2500", func(b []byte) { b[0] ^= 1 })
+	s = mustOpen(t, Options{Dir: dir, ScrubBytesPerSecond: -1})
 	wantCorruptSnapshot(t, s)
-	if v, err := s.Get(1, []byte("key 002500")); err == nil {
-		t.Errorf("Get of a key in the damaged block = %q", v.Data)
+	if v, err := s.Get(1, []byte("key 002500")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Get of the damaged value = %q, %v, want ErrCorrupt", v.Data, err)
 	}
-	wantValue(t, s, 1, "key 000001", "value 1")
+	for _, i := range []int{1, 2499, 2501, 4999} {
+		wantValue(t, s, 1, fmt.Sprintf("key %06d", i), fmt.Sprint("value ", i))
+	}
+}
+
+// TestFlippedBytesAreFound flips bytes all over a table. Reads answer most of
+// that damage with ErrCorrupt, and scrubbing finds all of it.
+func TestFlippedBytesAreFound(t *testing.T) {
+	const keys = 1000
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir})
+	var writes []Write
+	for i := range keys {
+		writes = append(writes, set(uint64(i+1), fmt.Sprintf("key %06d", i), fmt.Sprintf("%0256d", i)))
+	}
+	mustApply(t, s, batch(1, writes...))
+	mustClose(t, s)
+	table := tablesOf(t, dir)[0]
+	intact, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := bytes.LastIndex(intact, fmt.Appendf(nil, "%0256d", keys-1)) // behind it stands the index, without which Badger does not open
+	silent, flips := 0, 0
+	for at := bytes.Index(intact, fmt.Appendf(nil, "%0256d", 0)); at < end; at += 7001 {
+		b := bytes.Clone(intact)
+		b[at] ^= 0x10
+		if err := os.WriteFile(table, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, Options{Dir: dir, ScrubBytesPerSecond: -1})
+		absent, corrupt := 0, 0
+		for i := range keys {
+			switch _, err := s.Get(1, fmt.Appendf(nil, "key %06d", i)); {
+			case errors.Is(err, ErrNotFound):
+				absent++
+			case errors.Is(err, ErrCorrupt):
+				corrupt++
+			}
+		}
+		if flips++; absent > 0 {
+			silent++
+		}
+		if snap, err := s.Snapshot(1); err == nil {
+			if items, err := readAll(snap); absent+corrupt > 0 && !errors.Is(err, ErrCorrupt) {
+				t.Errorf("flipped at %d: %d keys are absent and %d corrupt, the snapshot ended after %d with %v", at, absent, corrupt, len(items), err)
+			}
+			snap.Close()
+		} else if !errors.Is(err, ErrCorrupt) {
+			t.Error(err)
+		}
+		mustClose(t, s)
+	}
+	t.Logf("%d bytes flipped, %d of them made keys look absent", flips, silent)
+	if flips < 30 || silent > flips/5 {
+		t.Errorf("%d of %d flips made keys look absent", silent, flips)
+	}
+}
+
+// TestUnreadableTable takes the end of a table away under an open store, as a
+// disk does that no longer reads a sector: a fault in the mapped file.
+func TestUnreadableTable(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, Options{Dir: dir})
+	fill(t, s, 1, 5000)
+	mustClose(t, s)
+	tables := tablesOf(t, dir)
+	s = mustOpen(t, Options{Dir: dir, ScrubBytesPerSecond: -1})
+	for _, name := range tables {
+		if err := os.Truncate(name, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, err := s.Get(1, []byte("key 004000")); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Get = %q, %v, want ErrCorrupt", v.Data, err)
+	}
+	if err := s.Scrub(t.Context()); err != nil {
+		t.Errorf("Scrub = %v", err)
+	}
+	if err := s.Damaged(1); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Damaged = %v, want ErrCorrupt", err)
+	}
 }
 
 // TestCrashLeavesACheckpointedPrefix copies the directory between and during
@@ -145,31 +235,57 @@ func TestCrashLeavesACheckpointedPrefix(t *testing.T) {
 	}
 }
 
-func TestLostCheckpointIsDetected(t *testing.T) {
-	dir := t.TempDir()
-	s := mustOpen(t, Options{Dir: dir})
-	mustApply(t, s, batch(1, set(1, "a", "b")), batch(2, set(1, "a", "b")))
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(checkpointKey(1)) }); err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, s)
-	if _, err := Open(Options{Dir: dir, StoreID: "store"}); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("Open = %v, want ErrCorrupt", err)
-	}
-}
+// TestLostCheckpoint loses the checkpoint of one of two partitions: the other
+// is served, and the first can be loaded anew or dropped.
+func TestLostCheckpoint(t *testing.T) {
+	for name, damage := range map[string]func(txn *badger.Txn, c Checkpoint) error{
+		"missing": func(txn *badger.Txn, _ Checkpoint) error { return txn.Delete(checkpointKey(1)) },
+		"damaged": func(txn *badger.Txn, c Checkpoint) error {
+			b := c.encode()
+			b[9] ^= 1
+			return txn.Set(checkpointKey(1), b)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := mustOpen(t, Options{Dir: dir})
+			mustApply(t, s, batch(1, set(1, "a", "b")), batch(2, set(1, "c", "d")))
+			c, _ := s.Checkpoint(1)
+			if err := s.db.Update(func(txn *badger.Txn) error { return damage(txn, c) }); err != nil {
+				t.Fatal(err)
+			}
+			mustClose(t, s)
 
-func TestDamagedCheckpointIsDetected(t *testing.T) {
-	dir := t.TempDir()
-	s := mustOpen(t, Options{Dir: dir})
-	mustApply(t, s, batch(1, set(1, "a", "b")))
-	c, _ := s.Checkpoint(1)
-	b := c.encode()
-	b[9] ^= 1
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(checkpointKey(1), b) }); err != nil {
-		t.Fatal(err)
-	}
-	mustClose(t, s)
-	if _, err := Open(Options{Dir: dir, StoreID: "store"}); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("Open = %v, want ErrCorrupt", err)
+			told := make(chan uint32, 1)
+			s = mustOpen(t, Options{Dir: dir, OnDamage: func(partition uint32, _ error) { told <- partition }})
+			if partition := <-told; partition != 1 {
+				t.Errorf("told of partition %d", partition)
+			}
+			wantValue(t, s, 2, "c", "d")
+			if _, ok := s.Checkpoint(1); ok {
+				t.Error("there is a checkpoint")
+			}
+			for range 2 {
+				if err := s.Damaged(1); !errors.Is(err, ErrCorrupt) {
+					t.Errorf("Damaged = %v, want ErrCorrupt", err)
+				}
+				if err := s.Apply([]Batch{batch(1, set(2, "e", "f"))}); !errors.Is(err, ErrCorrupt) {
+					t.Errorf("Apply = %v, want ErrCorrupt", err)
+				}
+				mustClose(t, s)
+				s = mustOpen(t, Options{Dir: dir})
+			}
+			if err := s.Drop(1); err != nil {
+				t.Fatal(err)
+			}
+			mustApply(t, s, batch(1, set(1, "new", "value")))
+			eventually(t, "the lost data are collected", func() bool { return rawKeys(s, 1) == 1 })
+			mustClose(t, s)
+			s = mustOpen(t, Options{Dir: dir})
+			if all := s.DamagedPartitions(); len(all) > 0 {
+				t.Errorf("damaged is still %v", all)
+			}
+			wantValue(t, s, 1, "new", "value")
+		})
 	}
 }

@@ -41,7 +41,7 @@ func FuzzStored(f *testing.F) {
 			}
 			return
 		}
-		stored(b).hash(nil, key)
+		new(hasher).hash(b, key)
 		v := stored(b).value()
 		binary.LittleEndian.PutUint32(b[valueHeader-4:], valueCRC(1, key, v))
 		if again, _ := encodeValue(1, key, v); !stored(b).split() && !bytes.Equal(again, b) {

@@ -11,6 +11,7 @@ import (
 //	partition (4) | generation, top bit set | key    the rest of a long item
 //	0xffffffff | 'c' | partition (4)                 a checkpoint
 //	0xffffffff | 'g' | partition (4) | generation    a mark of garbage
+//	0xffffffff | 'd' | partition (4)                 a mark of damage
 //	0xffffffff | 'i'                                 the identity
 //
 // Numbers are big-endian, so that a generation is one range of keys.
@@ -70,6 +71,14 @@ func garbagePrefix() []byte { return ownKey('g') }
 // mark is the key whose presence says that g is garbage, or will be unless
 // its load is committed.
 func (g generation) mark() []byte { return g.appendPrefix(garbagePrefix()) }
+
+func damagePrefix() []byte { return ownKey('d') }
+
+// damageKey is the key whose value says why a partition's data are not to be
+// trusted.
+func damageKey(partition uint32) []byte {
+	return binary.BigEndian.AppendUint32(damagePrefix(), partition)
+}
 
 func checkpointPrefix() []byte { return ownKey('c') }
 

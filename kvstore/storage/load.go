@@ -19,8 +19,8 @@ type Loader struct {
 	generation generation
 	sum        Sum
 	last       []byte
-	scratch    []byte
-	ended      bool
+	hasher
+	ended bool
 }
 
 // Load begins a new generation of the partition and durably marks it as
@@ -91,7 +91,7 @@ func (l *Loader) set(txn *badger.Txn, item *Item) error {
 	if err := txn.Set(l.generation.key(item.Key), main); err != nil {
 		return err
 	}
-	l.sum.add(stored(main).hash(l.scratch[:0], item.Key))
+	l.sum.add(l.hash(main, item.Key))
 	if rest == nil {
 		return nil
 	}
@@ -136,14 +136,22 @@ func (s *Store) Drop(partition uint32) error {
 func (s *Store) replace(partition uint32, c *Checkpoint) error {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
-	old, had := s.Checkpoint(partition)
-	if !had && c == nil {
+	s.mu.Lock()
+	garbage := s.held(partition)
+	_, had := s.checkpoints[partition]
+	_, damaged := s.damaged[partition]
+	s.mu.Unlock()
+	if !had && !damaged && c == nil {
 		return nil
 	}
-	garbage := generation{partition, old.Generation}
 	err := s.db.Update(func(txn *badger.Txn) error {
-		if had {
-			if err := txn.Set(garbage.mark(), nil); err != nil {
+		for _, g := range garbage {
+			if err := txn.Set(g.mark(), nil); err != nil {
+				return err
+			}
+		}
+		if damaged {
+			if err := txn.Delete(damageKey(partition)); err != nil {
 				return err
 			}
 		}
@@ -164,10 +172,11 @@ func (s *Store) replace(partition uint32, c *Checkpoint) error {
 	} else {
 		s.checkpoints[partition] = *c
 	}
+	delete(s.damaged, partition)
 	s.mu.Unlock()
 	s.publish(true)
-	if had {
-		s.discard(garbage)
+	for _, g := range garbage {
+		s.discard(g)
 	}
 	return nil
 }

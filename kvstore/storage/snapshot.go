@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -27,13 +28,17 @@ type Snapshot struct {
 	txn        *badger.Txn
 	it         *badger.Iterator
 	sum        Sum
-	scratch    []byte
-	err        error
+	hasher
+	err error
 }
 
 // Snapshot opens a snapshot of the last transaction applied, or returns
-// [ErrNotFound] if there are no data of the partition. The caller closes it.
+// [ErrNotFound] if there are no data of the partition, and [ErrCorrupt] if they
+// are known to be damaged. The caller closes it.
 func (s *Store) Snapshot(partition uint32) (_ *Snapshot, err error) {
+	if err := s.Damaged(partition); err != nil {
+		return nil, err
+	}
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
@@ -66,8 +71,8 @@ func (s *Snapshot) Next(maxBytes int) (items []Item, err error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	defer func() { s.err = err }()
-	defer recovered(&err)
+	defer func() { s.err = s.store.notice(s.generation, err) }()
+	defer recovered(&err, debug.SetPanicOnFault(true))
 	for size := 0; s.it.Valid(); s.it.Next() {
 		item := s.it.Item()
 		if len(items) > 0 && size+int(item.EstimatedSize()) > maxBytes {
@@ -78,18 +83,53 @@ func (s *Snapshot) Next(maxBytes int) (items []Item, err error) {
 			return nil, err
 		}
 		i := Item{bytes.Clone(item.Key()[itemPrefix:]), v}
-		s.sum.add(raw.hash(s.scratch[:0], i.Key))
+		s.sum.add(s.hash(raw, i.Key))
 		size += i.size()
 		items = append(items, i)
 	}
 	if len(items) > 0 {
 		return items, nil
 	}
+	return nil, s.end()
+}
+
+// verify does what Next does, without a copy of the items, and returns how
+// many bytes it has gone through: about maxBytes, less at the end.
+func (s *Snapshot) verify(maxBytes int) (n int, err error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	defer func() { s.err = s.store.notice(s.generation, err) }()
+	defer recovered(&err, debug.SetPanicOnFault(true))
+	for ; s.it.Valid(); s.it.Next() {
+		if n >= maxBytes {
+			return n, nil
+		}
+		item := s.it.Item()
+		key := item.Key()[itemPrefix:]
+		n += int(item.EstimatedSize())
+		err := item.Value(func(b []byte) error {
+			rest, err := verifyItem(s.txn, s.generation, key, b)
+			n += rest
+			if err == nil {
+				s.sum.add(s.hash(b, key))
+			}
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, s.end()
+}
+
+// end returns io.EOF if all that was written has been seen.
+func (s *Snapshot) end() error {
 	if s.sum != s.checkpoint.Sum {
-		return nil, fmt.Errorf("%w: %d items of partition %d were found and %d were written: its data must be loaded anew",
+		return fmt.Errorf("%w: %d items of partition %d were found and %d were written: its data must be loaded anew",
 			ErrCorrupt, s.sum.Count, s.generation.partition, s.checkpoint.Sum.Count)
 	}
-	return nil, io.EOF
+	return io.EOF
 }
 
 // Close releases the snapshot. A second Close has no effect.

@@ -11,10 +11,12 @@
 // switches to it in one transaction; the old one is deleted in the background
 // at a limited rate.
 //
-// Badger hides a damaged block from its readers: the keys in it look absent.
+// Badger does not find all damage: a key that has changed looks absent.
 // Therefore every value carries a checksum that covers its key, and the
 // checkpoint carries the number of keys and an order-independent digest of
-// all items, against which a [Snapshot] is compared before it ends.
+// all items, against which a [Snapshot] is compared before it ends. All data
+// are so compared in the background, at a low rate. What is damaged is told
+// of by [Store.Damaged]; the other partitions go on.
 package storage
 
 import (
@@ -61,6 +63,9 @@ const (
 	minMemTableBytes        = 8 << 20
 	defaultReserveBytes     = 128 << 20
 	defaultCollectPerSecond = 20_000
+
+	defaultScrubBytesPerSecond = 4 << 20
+	defaultScrubEvery          = 24 * time.Hour
 )
 
 // Options configure a [Store]. The zero value of a field stands for its
@@ -87,6 +92,18 @@ type Options struct {
 	// CollectPerSecond is how many keys of dropped generations are deleted in
 	// a second. Default 20000.
 	CollectPerSecond int
+	// ScrubBytesPerSecond is how fast all data are verified in the background,
+	// again and again; negative means only when [Store.Scrub] is called. A partition is read in one
+	// snapshot, for which Badger keeps what is overwritten meanwhile: raise it
+	// if one holds many gigabytes. Default 4 MiB.
+	ScrubBytesPerSecond int
+	// ScrubEvery is the time from one beginning to the next. Default 24 hours.
+	ScrubEvery time.Duration
+	// OnDamage is called when the data of a partition turn out to be damaged,
+	// once until others take their place; what was known before Open is only
+	// in [Store.DamagedPartitions]. One goroutine makes all calls. Default
+	// none.
+	OnDamage func(partition uint32, cause error)
 	// Logger receives the store's and Badger's messages. Default none.
 	Logger *slog.Logger
 }
@@ -113,6 +130,15 @@ func (o Options) withDefaults() (Options, error) {
 	if o.CollectPerSecond < 0 {
 		return o, fmt.Errorf("storage: Options.CollectPerSecond is %d: it must be positive", o.CollectPerSecond)
 	}
+	if o.ScrubBytesPerSecond == 0 {
+		o.ScrubBytesPerSecond = defaultScrubBytesPerSecond
+	}
+	if o.ScrubEvery == 0 {
+		o.ScrubEvery = defaultScrubEvery
+	}
+	if o.ScrubEvery < 0 {
+		return o, fmt.Errorf("storage: Options.ScrubEvery is %v: it must be positive", o.ScrubEvery)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -136,13 +162,19 @@ type Store struct {
 	checkpoints    map[uint32]Checkpoint
 	nextGeneration uint64
 	garbage        []generation
+	damaged        map[uint32]damage
 	// users are the calls in progress and the open snapshots and loaders.
 	users sync.WaitGroup
 
-	limit         *rate.Limiter
-	collect       chan struct{}
-	stopCollector context.CancelFunc
-	collector     sync.WaitGroup
+	// The background goroutines, and the slots that wake two of them.
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	collect    chan struct{}
+	noticed    chan struct{}
+
+	collectLimit     *rate.Limiter
+	scrubLimit       *rate.Limiter
+	scrubbed, passes atomic.Uint64
 
 	// closed is closed when Badger is; Close waits closeTimeout for it.
 	closed       chan struct{}
@@ -155,8 +187,8 @@ const closeTimeout = 15 * time.Second
 
 // Open opens the store in opts.Dir, or creates it. Generations that a crash
 // left behind are deleted in the background. It returns [ErrOtherStore] for
-// the directory of another store, and [ErrCorrupt] if checkpoints are damaged
-// or missing.
+// the directory of another store. A checkpoint that is damaged or missing
+// makes the data of its partition count as damaged, see [Store.Damaged].
 func Open(opts Options) (_ *Store, err error) {
 	opts, err = opts.withDefaults()
 	if err != nil {
@@ -170,12 +202,18 @@ func Open(opts Options) (_ *Store, err error) {
 		opts:    opts,
 		db:      db,
 		turn:    make(chan struct{}, 1),
+		damaged: make(map[uint32]damage),
 		collect: make(chan struct{}, 1),
+		noticed: make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 
 		closeTimeout: closeTimeout,
 
-		limit: rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
+		collectLimit: rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
+		scrubLimit:   rate.NewLimiter(rate.Inf, scrubStep),
+	}
+	if opts.ScrubBytesPerSecond > 0 {
+		s.scrubLimit.SetLimit(rate.Limit(opts.ScrubBytesPerSecond))
 	}
 	if err := s.identify(); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -185,8 +223,10 @@ func Open(opts Options) (_ *Store, err error) {
 	}
 	s.publish(true)
 	ctx, cancel := context.WithCancel(context.Background())
-	s.stopCollector = cancel
-	s.collector.Go(func() { s.collectGarbage(ctx) })
+	s.stop = cancel
+	s.background.Go(func() { s.collectGarbage(ctx) })
+	s.background.Go(func() { s.scrubAgain(ctx) })
+	s.background.Go(func() { s.reportDamage(ctx) })
 	return s, nil
 }
 
@@ -205,8 +245,8 @@ func (s *Store) Close() error {
 	failed := s.failed
 	s.mu.Unlock()
 
-	s.stopCollector()
-	s.collector.Wait()
+	s.stop()
+	s.background.Wait()
 	s.users.Wait()
 	last := s.view.Swap(nil)
 	last.release()
@@ -266,6 +306,13 @@ func (s *Store) Checkpoints() map[uint32]Checkpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.checkpoints)
+}
+
+func signal(slot chan struct{}) {
+	select {
+	case slot <- struct{}{}:
+	default:
+	}
 }
 
 // checkSpace refuses to write below the reserve.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"runtime/debug"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/dgraph-io/badger/v4"
@@ -84,9 +85,14 @@ func (b stored) value() Value {
 // crc is that of the whole value.
 func (b stored) crc() uint32 { return binary.LittleEndian.Uint32(b[valueHeader-4:]) }
 
-// hash returns the item's share of the digest.
-func (b stored) hash(scratch []byte, key []byte) uint64 {
-	return xxhash.Sum64(append(append(scratch, b[1:valueHeader]...), key...))
+// hasher computes what items add to the digest of their partition.
+type hasher struct{ buf []byte }
+
+// hash returns the share of an item. The CRC in its header stands for the
+// data.
+func (h *hasher) hash(b stored, key []byte) uint64 {
+	h.buf = append(append(h.buf[:0], b[1:valueHeader]...), key...)
+	return xxhash.Sum64(h.buf)
 }
 
 // readItem returns the verified value of an item of generation g, in memory
@@ -103,31 +109,58 @@ func readItem(txn *badger.Txn, item *badger.Item, g generation) (stored, Value, 
 	}
 	v := b.value()
 	if b.split() {
-		if v.Data, err = appendRest(txn, g, key, v.Data); err != nil {
+		err := viewRest(txn, g, key, func(rest []byte) { v.Data = append(v.Data, rest...) })
+		if err != nil {
 			return nil, Value{}, err
 		}
 	}
 	if valueCRC(g.partition, key, v) != b.crc() {
-		return nil, Value{}, fmt.Errorf("%w: the checksum of key %q of partition %d does not match", ErrCorrupt, key, g.partition)
+		return nil, Value{}, g.mismatch(key)
 	}
 	return b, v, nil
 }
 
-func appendRest(txn *badger.Txn, g generation, key, data []byte) ([]byte, error) {
-	item, err := txn.Get(g.rest().key(key))
-	if err != nil {
-		return nil, fmt.Errorf("%w: the rest of key %q of partition %d: %w", ErrCorrupt, key, g.partition, err)
+// verifyItem is readItem for b, which an item has, without a copy. It returns
+// how long the rest of the value is that stands elsewhere.
+func verifyItem(txn *badger.Txn, g generation, key []byte, b stored) (rest int, err error) {
+	if err := b.check(); err != nil {
+		return 0, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
 	}
-	err = item.Value(func(rest []byte) error {
-		data = append(data, rest...)
-		return nil
-	})
-	return data, err
+	crc := valueCRC(g.partition, key, b.value())
+	if b.split() {
+		err = viewRest(txn, g, key, func(data []byte) {
+			rest = len(data)
+			crc = crc32.Update(crc, castagnoli, data)
+		})
+	}
+	if err == nil && crc != b.crc() {
+		err = g.mismatch(key)
+	}
+	return rest, err
 }
 
-// recovered turns a panic into ErrCorrupt: Badger trusts the length fields
-// of a block before it verifies the block's checksum.
-func recovered(err *error) {
+// viewRest calls f with the rest of a split value.
+func viewRest(txn *badger.Txn, g generation, key []byte, f func([]byte)) error {
+	item, err := txn.Get(g.rest().key(key))
+	if err != nil {
+		return fmt.Errorf("%w: the rest of key %q of partition %d: %w", ErrCorrupt, key, g.partition, err)
+	}
+	return item.Value(func(rest []byte) error {
+		f(rest)
+		return nil
+	})
+}
+
+func (g generation) mismatch(key []byte) error {
+	return fmt.Errorf("%w: the checksum of key %q of partition %d does not match", ErrCorrupt, key, g.partition)
+}
+
+// recovered turns a panic into ErrCorrupt: Badger trusts what stands in a
+// block, and reads from a mapped file, where a sector that the disk cannot
+// read is a fault. It is deferred with debug.SetPanicOnFault(true), which it
+// takes back.
+func recovered(err *error, faults bool) {
+	debug.SetPanicOnFault(faults)
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: badger: %v", ErrCorrupt, p)
 	}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
@@ -74,12 +75,13 @@ func (s *Store) Get(partition uint32, key []byte) (_ Value, err error) {
 		return Value{}, ErrClosed
 	}
 	defer v.release()
-	defer recovered(&err)
 	number, ok := v.generations[partition]
 	if !ok {
 		return Value{}, ErrNotFound
 	}
 	g := generation{partition, number}
+	defer func() { err = s.notice(g, err) }()
+	defer recovered(&err, debug.SetPanicOnFault(true))
 	item, err := v.txn.Get(g.key(key))
 	if err != nil {
 		return Value{}, translate(err)
