@@ -138,7 +138,8 @@ func standing(p *Partition, nodes []string) []string {
 }
 
 // nextMoves returns the steps that the controller can take now: it assigns and
-// releases copies. Primaries are handed over by their own nodes.
+// releases copies. Primaries are handed over by their own nodes. Where no
+// complete copy would be present nothing is released.
 func nextMoves(m *Map) []move {
 	var out []move
 	for _, step := range placement.Next(situation(m)) {
@@ -149,6 +150,9 @@ func nextMoves(m *Map) []move {
 			next.Learner = step.Node
 		case placement.StepRelease:
 			next.Release = p.Members[slices.IndexFunc(p.Members, func(c Member) bool { return m.copyName(c) == step.Node })]
+			if !slices.ContainsFunc(withoutMember(p.InSync, next.Release), m.Present) {
+				continue
+			}
 		case placement.StepHandOver:
 			continue
 		}

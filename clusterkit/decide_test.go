@@ -181,6 +181,12 @@ func TestUnwantedCopiesStayUntilTheWantedAreThere(t *testing.T) {
 	if steps := nextMoves(m); len(steps) != 0 {
 		t.Fatalf("steps while n4 copies: %+v", steps)
 	}
+	alone := mustApply(t, lose(m, t, wanted[0], kept[0], kept[1]), desireCommand{Term: testTerm, Desired: []desire{{0, wanted[:2]}}})
+	for _, step := range nextMoves(alone) {
+		if step.Release.Node == "n4" {
+			t.Fatal("a copy is to be released while no complete one is present, which is refused")
+		}
+	}
 	m = mustApply(t, m, acknowledgeCommand{Partition: 0, Member: learner})
 	dead := lose(m, t, "n4")
 	if steps := nextMoves(dead); len(steps) != 0 {

@@ -165,10 +165,8 @@ func (w *simWorld) unsettled() string {
 			return strings.Join([]string{p.ID, "does not rest: primary", p.Primary, "in sync", simMembers(p.InSync), "members", simMembers(p.Members), "wanted"}, " ") + " " + strings.Join(p.Desired, " ")
 		}
 	}
-	for _, step := range nextMoves(m) {
-		if p := &m.Partitions[step.Partition]; slices.ContainsFunc(p.InSync, m.Present) {
-			return p.ID + " has a move left"
-		}
+	if steps := nextMoves(m); len(steps) > 0 {
+		return m.Partitions[steps[0].Partition].ID + " has a move left"
 	}
 	return ""
 }
