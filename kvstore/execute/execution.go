@@ -20,6 +20,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // Committed is the committed state of a partition.
@@ -52,7 +53,23 @@ func (p *Pending) Evaluate(b api.Batch, clock uint64, committed Committed) (Exec
 		}
 		return committed.Item(key)
 	})
-	return Execution{After: saw, outcome: outcome}, err
+	x := Execution{After: saw, outcome: outcome}
+	p.breakRules(b, &x)
+	return x, err
+}
+
+// breakRules does what must not be done, where a test asks for it.
+func (p *Pending) breakRules(b api.Batch, x *Execution) {
+	if p.Breaks(planted.ExpireLocally) && b.ID == nil && !x.outcome.Changes {
+		x.outcome.Ops = nil
+	}
+	rule := planted.AnswerUncommitted
+	if b.ID != nil {
+		rule = planted.RepeatUncommitted
+	}
+	if p.Breaks(rule) && len(x.outcome.Ops) == 0 {
+		x.After = 0
+	}
 }
 
 // Ops are the effects of the batch: one entry of the log, none if it has no

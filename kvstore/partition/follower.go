@@ -20,6 +20,9 @@ func (r *Replica) stepRequest(m Message) {
 		r.stepDown()
 		r.matched, r.leaderCommit = 0, 0
 		r.replies = nil // they speak for epochs that this replica has left
+		if r.cfg.Breaks(planted.TruncateToCommit) {
+			r.truncate(r.commit + 1)
+		}
 		r.writeState(State{Promise: m.Epoch, Incarnation: r.self.Incarnation})
 	}
 	if r.role != Follower {
@@ -41,7 +44,8 @@ func (r *Replica) stepAppend(m Message) {
 	if r.fetching {
 		return // the log is about to be replaced
 	}
-	if prev.LSN > r.log.last || prev.LSN >= r.log.base.LSN && r.log.epochAt(prev.LSN) != prev.Epoch {
+	differs := prev.LSN <= r.log.last && prev.LSN >= r.log.base.LSN && r.log.epochAt(prev.LSN) != prev.Epoch
+	if prev.LSN > r.log.last || differs && !r.cfg.Breaks(planted.SuffixNotReconciled) {
 		r.reply(m, Message{Status: Mismatch, Prev: prev, Hint: r.log.agreeable(prev)})
 		return
 	}
@@ -137,6 +141,9 @@ func (r *Replica) reply(req, m Message) {
 	}
 	if m.Kind == AppendReply && m.Status == OK {
 		m.Durable = req.Prev.LSN + uint64(len(req.Entries))
+		if r.cfg.Breaks(planted.AckEndOfLog) {
+			m.Durable = r.log.last
+		}
 	}
 	if len(r.writes) == 0 || r.cfg.Breaks(planted.AckBeforeFsync) {
 		r.send(m)

@@ -28,6 +28,10 @@ func (r *Replica) tickMembership() {
 	}
 	if r.proposal != nil {
 		if r.now-r.proposedAt >= proposeAgain {
+			if r.cfg.Breaks(planted.ForgetProposal) {
+				r.forgetProposal()
+				return
+			}
 			r.propose(*r.proposal)
 		}
 		return
@@ -50,7 +54,7 @@ func (r *Replica) silent(p *progress) bool {
 
 // proposed reports whether the proposal in flight names m.
 func (r *Replica) proposed(m Member) bool {
-	return r.proposal != nil && !r.cfg.Breaks(planted.ForgetProposal) && slices.Contains(r.proposal.InSync, m)
+	return r.proposal != nil && slices.Contains(r.proposal.InSync, m)
 }
 
 // completeJoins lets learners that have nearly everything count for
@@ -59,6 +63,9 @@ func (r *Replica) proposed(m Member) bool {
 // dead, a learner is what lets it serve again.
 func (r *Replica) completeJoins() {
 	if r.role != Recovering && r.role != Serving || r.handover.draining {
+		return
+	}
+	if r.role == Recovering && r.cfg.Breaks(planted.NoAdditionsInRecovery) {
 		return
 	}
 	for _, m := range r.view.Members {
@@ -86,4 +93,14 @@ func (r *Replica) proposeInSync(set []Member) {
 func (r *Replica) propose(c InSyncChange) {
 	r.proposedAt = r.now
 	r.out.InSync = &c
+}
+
+// forgetProposal is what must not be done with a proposal: it may have been
+// committed, and who is in it may be elected.
+func (r *Replica) forgetProposal() {
+	r.proposal = nil
+	for _, p := range r.peers {
+		p.joined = false
+	}
+	r.tryCommit()
 }

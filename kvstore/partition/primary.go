@@ -61,12 +61,15 @@ func (r *Replica) ackSet(f func(Member)) {
 		}
 		f(m)
 	}
+	if r.cfg.Breaks(planted.IgnoreProposals) {
+		return
+	}
 	for _, p := range r.peers {
 		if p.joined {
 			f(p.member)
 		}
 	}
-	if r.proposal != nil && !r.cfg.Breaks(planted.ForgetProposal) {
+	if r.proposal != nil {
 		for _, m := range r.proposal.InSync {
 			f(m)
 		}

@@ -3,6 +3,8 @@ package partition
 import (
 	"slices"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // confirmation asks everyone who may count whether this is still the latest
@@ -78,13 +80,24 @@ func (r *Replica) forgiveReads() {
 // finishReads answers the tickets of a finished round and begins the next.
 func (r *Replica) finishReads() {
 	c := &r.reads
-	for c.running && len(c.missing) == 0 {
+	for c.running && len(c.missing) <= r.dispensable() {
 		c.running = false
 		r.answer(c.through, true)
 		if c.ticket > c.done {
 			r.beginRound()
 		}
 	}
+}
+
+// dispensable is how many need not answer a round: none, unless the rule is
+// broken.
+func (r *Replica) dispensable() int {
+	if !r.cfg.Breaks(planted.ConfirmByMajority) {
+		return 0
+	}
+	counts := map[Member]bool{}
+	r.ackSet(func(m Member) { counts[m] = true })
+	return (len(counts) - 1) / 2
 }
 
 // failReads answers all open tickets: the role has ended.

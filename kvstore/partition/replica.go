@@ -206,9 +206,16 @@ func (r *Replica) Configure(v View) {
 	switch {
 	case r.role != Follower:
 		r.reconfigure()
-	case v.Primary == r.self && (v.Epoch > r.state.Promise || r.cfg.Breaks(planted.RestartServes) && v.Epoch == r.state.Promise):
+	case v.Primary == r.self && (v.Epoch > r.state.Promise || r.mayActivate(v.Epoch)):
 		r.activate()
 	}
+}
+
+// mayActivate reports whether a broken rule lets the replica lead an epoch that
+// is not above its promise.
+func (r *Replica) mayActivate(epoch uint64) bool {
+	return epoch < r.state.Promise && r.cfg.Breaks(planted.ActivateLowerEpochs) ||
+		epoch == r.state.Promise && (r.cfg.Breaks(planted.ResumeRecovery) || r.cfg.Breaks(planted.RestartServes))
 }
 
 // join persists the promise that a new or newly assigned member gives before
@@ -230,8 +237,16 @@ func (r *Replica) join() {
 // activate opens the epoch: the promise and the no-op go to disk before
 // anything is sent in it, so that a crash cannot make two logs of one epoch.
 func (r *Replica) activate() {
+	if r.cfg.Breaks(planted.RestartServes) && r.view.Epoch == r.state.Promise {
+		r.setRole(Serving, r.view.Epoch)
+		r.reconfigure()
+		return
+	}
 	r.setRole(Activating, r.view.Epoch)
 	r.matched, r.leaderCommit = 0, 0
+	if r.cfg.Breaks(planted.TruncateToCommit) {
+		r.truncate(r.commit + 1)
+	}
 	r.noop = r.log.last + 1
 	r.peers, r.proposal, r.handover = nil, nil, handover{}
 	r.writeState(State{Promise: r.epoch, Incarnation: r.self.Incarnation})
@@ -388,7 +403,11 @@ func (r *Replica) Step(m Message) {
 // writeState puts the state on disk.
 func (r *Replica) writeState(s State) {
 	r.state = s
-	r.write(Write{State: s, HasState: true}, pendingWrite{state: s, hasState: true})
+	written := s
+	if r.cfg.Breaks(planted.PromiseVolatile) {
+		written.Promise = 0
+	}
+	r.write(Write{State: written, HasState: true}, pendingWrite{state: s, hasState: true})
 }
 
 // appendLocal appends entries and puts them on disk.

@@ -3,41 +3,96 @@
 // with the tag "planted" can break any.
 package planted
 
-// Rule is a rule that can be broken.
+// Rule is a rule that can be broken. Its comment says what happens then.
 type Rule uint8
 
-// The rules that can be broken.
+// The rules of the protocol between replicas.
 const (
 	// KeepAll breaks none.
 	KeepAll Rule = iota
-	// AckBeforeFsync answers before the disk has the entries.
+	// AckBeforeFsync: replicas answer before the disk has the entries.
 	AckBeforeFsync
-	// AcceptLowerEpochs takes entries of a deposed primary.
+	// AckEndOfLog: an answer says where the log ends, not how far this request
+	// reached.
+	AckEndOfLog
+	// AcceptLowerEpochs: replicas take entries of a deposed primary.
 	AcceptLowerEpochs
-	// TruncateOnRepeat drops what stands above a repeated message.
-	TruncateOnRepeat
-	// CommitUnclamped applies through the primary's mark although the log is
-	// not known to equal the primary's.
-	CommitUnclamped
-	// ShrinkEarly stops waiting for a member before its removal is committed.
-	ShrinkEarly
-	// ForgetProposal drops members of a proposal in flight from the
-	// acknowledgement set.
-	ForgetProposal
-	// ServeEarly serves before the epoch's no-op is committed.
-	ServeEarly
-	// RestartServes leads the promised epoch again after a restart.
+	// PromiseVolatile: promises are not written.
+	PromiseVolatile
+	// ActivateLowerEpochs: a replica leads an epoch below its promise.
+	ActivateLowerEpochs
+	// ResumeRecovery: a replica leads the promised epoch again after a restart.
+	ResumeRecovery
+	// RestartServes: it does, and serves without an entry of its own first.
 	RestartServes
-	// JoinEarly proposes a learner before it has everything.
+	// ServeEarly: a primary serves before the epoch's no-op is committed.
+	ServeEarly
+	// SuffixNotReconciled: entries are taken behind whatever the log ends with.
+	SuffixNotReconciled
+	// TruncateOnRepeat: what stands above a repeated message is dropped.
+	TruncateOnRepeat
+	// TruncateToCommit: a new epoch drops what is not known to be committed.
+	TruncateToCommit
+	// CommitUnclamped: a follower applies through the primary's mark although
+	// its log is not known to equal the primary's.
+	CommitUnclamped
+	// IgnoreProposals: only the committed in-sync set counts for
+	// acknowledgements, not what is being proposed.
+	IgnoreProposals
+	// ForgetProposal: a proposal no longer counts after its time-out.
+	ForgetProposal
+	// ShrinkEarly: a member is not waited for although its removal is not
+	// committed.
+	ShrinkEarly
+	// JoinEarly: a learner is proposed before it has everything.
 	JoinEarly
-	// IgnoreMinInSync commits with fewer in-sync members than demanded.
+	// NoAdditionsInRecovery: members are added by a serving primary only.
+	NoAdditionsInRecovery
+	// IgnoreMinInSync: entries are committed with fewer in-sync members than
+	// demanded.
 	IgnoreMinInSync
-	// ReadWithoutLease serves reads without lease or confirmation.
-	ReadWithoutLease
-	// StickyLease renews the session of a deposed node.
-	StickyLease
-	// DeposeLive elects while the lease of the old primary runs.
+	// ConfirmByMajority: a read is confirmed by most of those who may count.
+	ConfirmByMajority
+)
+
+// The rules of the control plane.
+const (
+	// StickyLease: the session of a deposed node is renewed.
+	StickyLease Rule = iota + 64
+	// DeposeLive: another primary is elected while the lease of the old one
+	// runs.
 	DeposeLive
-	// ElectAnyone elects members that are not in-sync.
+	// ElectAnyone: members that are not in-sync are elected.
 	ElectAnyone
+	// TransferToAnyone: a hand-over goes to its target also if that has left the
+	// in-sync set.
+	TransferToAnyone
+	// KeepWipedMember: a node that lost its disk keeps its place in the in-sync
+	// set.
+	KeepWipedMember
+)
+
+// The rules by which requests are answered.
+const (
+	// ReadWithoutLease: reads are served without lease or confirmation.
+	ReadWithoutLease Rule = iota + 128
+	// LeaseOfAnyEpoch: the lease of a session covers whatever the node thinks
+	// that it leads.
+	LeaseOfAnyEpoch
+	// LeaseBeforeRead: the lease is checked before the value is taken.
+	LeaseBeforeRead
+	// AnswerUncommitted: a read or a condition that is not met is answered from
+	// what is not committed.
+	AnswerUncommitted
+	// RepeatUncommitted: a repeated request is answered while the first is not
+	// committed.
+	RepeatUncommitted
+	// ExpireLocally: a value that has expired by the primary's clock is reported
+	// absent although its deletion is not replicated.
+	ExpireLocally
+	// ShowLate: a primary shows and acknowledges what is committed later than
+	// its followers show it.
+	ShowLate
+	// RetryUnknown: a write of unknown outcome is sent again.
+	RetryUnknown
 )

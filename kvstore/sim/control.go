@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -10,9 +9,9 @@ import (
 )
 
 const (
-	lease     = time.Second
-	renewal   = 250 * time.Millisecond
-	clockSkew = 0.01 // rho
+	lease   = 500 * time.Millisecond
+	renewal = 125 * time.Millisecond
+	watch   = 40 * time.Millisecond
 )
 
 // leaseWait is W of the design: W >= L*(1+rho)/(1-rho), and a little more.
@@ -22,7 +21,7 @@ const leaseWait = lease*101/99 + 10*time.Millisecond
 type control struct {
 	w        *world
 	rate     float64
-	view     partition.View
+	view     partition.View // its slices are replaced, never changed
 	sessions []session
 	// elected is the incarnation of the session under which the primary was
 	// elected.
@@ -41,17 +40,19 @@ func newControl(w *world) *control {
 	return &control{w: w, rate: w.clockRate(), sessions: make([]session, w.opt.Nodes)}
 }
 
-func (w *world) clockRate() float64 { return 1 + clockSkew*(2*w.rng.Float64()-1) }
-
 func (c *control) clock() time.Duration { return time.Duration(float64(c.w.now) * c.rate) }
+
+// nodeOf returns the node that a member is on; its name is a letter.
+func nodeOf(m partition.Member) int { return int(m.Node[0] - 'A') }
 
 // bootstrap assigns the partition to every node; the first two are in-sync.
 func (c *control) bootstrap() {
 	for _, n := range c.w.nodes {
 		c.incarnation++
-		c.view.Members = append(c.view.Members, partition.Member{Node: n.name, Store: n.store, Incarnation: c.incarnation})
+		c.view.Members = append(c.view.Members, partition.Member{Node: n.name, Store: n.disk.store, Incarnation: c.incarnation})
 	}
 	c.view.InSync = slices.Clone(c.view.Members[:min(2, len(c.view.Members))])
+	c.view.Absent = c.view.Members
 	c.view.Epoch, c.view.Version, c.view.MinInSync = 1, 1, c.w.opt.MinInSync
 	c.view.Primary = c.view.Members[0]
 	c.elected = 1
@@ -60,111 +61,116 @@ func (c *control) bootstrap() {
 
 // watch deposes sessions that were not renewed and elects primaries.
 func (c *control) watch() {
+	wait := leaseWait
+	if c.w.opt.Rules.Breaks(planted.DeposeLive) {
+		wait = lease / 2
+	}
 	for i := range c.sessions {
 		s := &c.sessions[i]
-		wait := leaseWait
-		if c.w.opt.Planted.Breaks(planted.DeposeLive) {
-			wait = lease / 2
-		}
 		if s.open && c.clock() >= s.renewed+wait {
 			s.open = false
-			c.w.note("depose %d", i)
+			c.w.note("deposed", i, s.incarnation, 0, 0)
+			c.sessionsChanged()
 		}
 	}
 	c.elect()
-	c.w.after(20*time.Millisecond, c.watch)
+	c.w.after(watch, c.watch)
 }
+
+// sessionsChanged notes who is absent.
+func (c *control) sessionsChanged() {
+	c.view.Absent = nil
+	for _, m := range c.view.Members {
+		if !c.present(m) {
+			c.view.Absent = append(c.view.Absent, m)
+		}
+	}
+}
+
+func (c *control) present(m partition.Member) bool { return c.sessions[nodeOf(m)].open }
 
 // elect gives the partition another primary when its own has no session, or
 // another one than it was elected under.
 func (c *control) elect() {
-	if p := c.nodeOf(c.view.Primary); p >= 0 && c.sessions[p].open && c.sessions[p].incarnation == c.elected &&
-		slices.Contains(c.view.Members, c.view.Primary) {
+	if p := c.view.Primary; c.present(p) && c.sessions[nodeOf(p)].incarnation == c.elected && slices.Contains(c.view.Members, p) {
 		return
 	}
 	from := c.view.InSync
-	if c.w.opt.Planted.Breaks(planted.ElectAnyone) {
+	if c.w.opt.Rules.Breaks(planted.ElectAnyone) {
 		from = c.view.Members
 	}
 	var candidates []partition.Member
 	for _, m := range from {
-		if c.sessions[c.nodeOf(m)].open {
+		if c.present(m) {
 			candidates = append(candidates, m)
 		}
 	}
 	if len(candidates) > 0 {
-		c.lead(candidates[c.w.rng.IntN(len(candidates))])
+		c.lead(pick(c.w, candidates...))
 	}
 }
 
 func (c *control) lead(m partition.Member) {
 	c.view.Primary = m
 	c.view.Epoch++
-	c.elected = c.sessions[c.nodeOf(m)].incarnation
-	c.w.result.Epochs++
+	c.elected = c.sessions[nodeOf(m)].incarnation
+	c.w.count(epochs)
 	c.changed()
+	c.w.ambush(electing, c.w.nodes[nodeOf(m)])
 }
 
 func (c *control) changed() {
 	c.view.Version++
-	c.w.note("view %v", c.view)
+	c.sessionsChanged()
+	c.w.note("view", nodeOf(c.view.Primary), c.view.Epoch, c.view.Version, uint64(len(c.view.InSync)))
 	for _, n := range c.w.nodes {
 		c.push(n)
 	}
 }
 
-// push sends the view to a node.
-func (c *control) push(n *node) {
-	v, s := c.snapshotFor(n)
-	c.w.transmit(controlPlane, n.id, func() { n.receive(func() { n.learn(v, s) }) })
-}
-
-// snapshotFor returns the view and the incarnation of the node's session
+// push sends the view to a node, with the incarnation of the node's session
 // that it reflects.
-func (c *control) snapshotFor(n *node) (partition.View, uint64) {
-	v := c.view
-	v.Members, v.InSync = slices.Clone(v.Members), slices.Clone(v.InSync)
-	for _, m := range v.Members {
-		if !c.sessions[c.nodeOf(m)].open {
-			v.Absent = append(v.Absent, m)
-		}
-	}
-	return v, c.sessions[n.id].incarnation
-}
-
-func (c *control) nodeOf(m partition.Member) int {
-	for _, n := range c.w.nodes {
-		if n.name == m.Node {
-			return n.id
-		}
-	}
-	return -1
+func (c *control) push(n *node) {
+	v, incarnation := c.view, c.sessions[n.id].incarnation
+	c.w.toNode(controlPlane, n, func() { n.learn(v, incarnation) })
 }
 
 // register opens a session for a process, or reopens one for a node that was
 // deposed. A store that is not known takes the place of the old one.
 func (c *control) register(n *node, store string, incarnation uint64) {
 	s := &c.sessions[n.id]
-	if incarnation <= s.incarnation || n.store != store {
+	if incarnation <= s.incarnation || n.disk.store != store {
 		return
 	}
 	*s = session{incarnation: incarnation, open: true, renewed: c.clock()}
-	i := slices.IndexFunc(c.view.Members, func(m partition.Member) bool { return m.Node == n.name })
-	if old := c.view.Members[i]; old.Store != store {
-		c.incarnation++
-		c.view.Members = slices.Clone(c.view.Members)
-		c.view.Members[i] = partition.Member{Node: n.name, Store: store, Incarnation: c.incarnation}
-		c.view.InSync = slices.DeleteFunc(slices.Clone(c.view.InSync), func(m partition.Member) bool { return m == old })
-		c.changed()
+	c.sessionsChanged()
+	if old := c.view.Members[n.id]; old.Store != store {
+		c.replace(old, store)
 	}
 	c.elect()
 	c.push(n)
 }
 
+// replace gives a member's place to another store of its node, outside of the
+// in-sync set.
+func (c *control) replace(old partition.Member, store string) {
+	c.incarnation++
+	member := partition.Member{Node: old.Node, Store: store, Incarnation: c.incarnation}
+	c.view.Members = slices.Clone(c.view.Members)
+	c.view.Members[nodeOf(old)] = member
+	c.view.InSync = slices.Clone(c.view.InSync)
+	if i := slices.Index(c.view.InSync, old); i >= 0 && c.w.opt.Rules.Breaks(planted.KeepWipedMember) {
+		c.view.InSync[i] = member
+	} else if i >= 0 {
+		c.view.InSync = slices.Delete(c.view.InSync, i, i+1)
+	}
+	c.changed()
+}
+
 // renew answers whether the session is open.
 func (c *control) renew(n *node, incarnation uint64) bool {
 	s := &c.sessions[n.id]
-	if s.incarnation != incarnation || !s.open && !c.w.opt.Planted.Breaks(planted.StickyLease) {
+	if s.incarnation != incarnation || !s.open && !c.w.opt.Rules.Breaks(planted.StickyLease) {
 		return false
 	}
 	s.renewed = c.clock()
@@ -181,19 +187,26 @@ func (c *control) changeInSync(p partition.InSyncChange) {
 		}
 	}
 	c.view.InSync = slices.Clone(p.InSync)
+	c.w.count(inSyncChanges)
 	c.changed()
+	c.w.ambush(changing, c.w.nodes[nodeOf(c.view.Primary)])
 }
 
 func (c *control) transfer(t partition.Transfer) {
 	if t.Epoch != c.view.Epoch {
 		return
 	}
-	if slices.Contains(c.view.InSync, t.To) && c.sessions[c.nodeOf(t.To)].open {
-		c.lead(t.To)
+	to := t.To
+	if c.w.opt.Rules.Breaks(planted.TransferToAnyone) {
+		c.lead(c.view.Members[nodeOf(to)])
+		return
+	}
+	if slices.Contains(c.view.InSync, to) && c.present(to) {
+		c.lead(to)
 		return
 	}
 	for _, m := range c.view.InSync {
-		if c.sessions[c.nodeOf(m)].open {
+		if c.present(m) {
 			c.lead(m)
 			return
 		}
@@ -201,5 +214,3 @@ func (c *control) transfer(t partition.Transfer) {
 	// Nobody is there: as soon as somebody is, elect takes over.
 	c.elected = 0
 }
-
-func (c *control) String() string { return fmt.Sprint(c.view) }

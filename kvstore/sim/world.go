@@ -1,13 +1,11 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
-	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"time"
 
-	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
@@ -18,90 +16,95 @@ type Options struct {
 	Nodes, MinInSync int
 	// Faults is how long faults and clients run before everything is healed
 	// and checked.
-	Faults time.Duration
-	// Clients and Keys shape the load.
-	Clients, Keys int
-	// Planted breaks a rule, in builds with the tag "planted".
-	Planted planted.Rules
+	Faults  time.Duration
+	Clients int
+	// Rules can be broken in builds with the tag "planted".
+	Rules planted.Rules
+	// Trace, unless nil, is told everything that the hash of the schedule
+	// counts.
+	Trace io.Writer
 }
 
 // Result is what a run has found.
 type Result struct {
-	// Violation is "" when every check passed.
+	// Violation is "" when every check passed; Failed is the check that did not.
 	Violation string
+	Failed    Check
 	// Hash identifies the schedule: equal seeds give equal hashes.
 	Hash uint64
 	// Counts of what happened, to see that something did.
-	Acked, Unknown, Reads, Crashes, Epochs, Snapshots, Wipes, HandOvers int
+	Counts Counts
 }
 
 // world is a cluster in simulated time.
 type world struct {
 	opt     Options
 	rng     *rand.Rand
+	plan    plan
 	now     time.Duration
-	queue   eventQueue
-	serial  uint64
+	queue   queue
+	network network
 	control *control
 	nodes   []*node
 	clients []*client
-	cuts    map[[2]int]time.Duration // from, to -> healed at
-	log     []partition.Entry        // all that anyone committed, by LSN-1
-	history history
-	trace   uint64
+	units   []*unit
+	ledger  ledger
+	history []*operation
+	serving map[uint64]*node // by epoch
 	healing bool
-	serving map[uint64]int // epoch -> node
-	result  Result
+	// away is the node that is not there in the end, nil if all are.
+	away   *node
+	result Result
 }
 
-// controlPlane is its address in cuts.
-const controlPlane = -1
+// Check names what a run is held to.
+type Check string
 
-type event struct {
-	at     time.Duration
-	serial uint64
-	do     func()
-}
-
-type eventQueue []event
-
-func (q eventQueue) Len() int { return len(q) }
-func (q eventQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].serial < q[j].serial
-}
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *eventQueue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
-}
+// The checks.
+const (
+	// Agreement: what one replica has committed, all commit, and it stays.
+	Agreement Check = "agreement"
+	// OnePrimary: no two nodes serve one epoch.
+	OnePrimary Check = "one primary"
+	// Start: a process can always start from what is on its disk.
+	Start Check = "start"
+	// Recovery: when all faults have ended, the partition serves, and all
+	// members that are there are in-sync and have everything.
+	Recovery Check = "recovery"
+	// Equality: in the end all replicas hold what was committed.
+	Equality Check = "equality"
+	// Linearizability: each unit's history is linearizable.
+	Linearizability Check = "linearizability"
+	// Certainty: what was reported as not executed has no effect.
+	Certainty Check = "certainty"
+	// Versions: a version of a key has one value.
+	Versions Check = "versions"
+	// Rest: what is sent does not make ever more be sent.
+	Rest Check = "rest"
+)
 
 // violation ends a run through panic and is recovered in Run.
-type violation string
+type violation struct {
+	check Check
+	text  string
+}
 
-func (w *world) violate(format string, args ...any) {
-	panic(violation(fmt.Sprintf("at %v: ", w.now) + fmt.Sprintf(format, args...)))
+func (w *world) violate(check Check, format string, args ...any) {
+	panic(violation{check, fmt.Sprintf("%s, at %v: ", check, w.now) + fmt.Sprintf(format, args...)})
 }
 
 // Run runs one schedule.
 func Run(opt Options) (res Result) {
-	w := &world{
-		opt:     opt,
-		rng:     rand.New(rand.NewPCG(opt.Seed, 0x9e3779b97f4a7c15)),
-		cuts:    map[[2]int]time.Duration{},
-		serving: map[uint64]int{},
-	}
+	w := &world{opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 0x9e3779b97f4a7c15)), serving: map[uint64]*node{}}
+	w.result.Hash = hashStart
 	defer func() {
 		if r := recover(); r != nil {
 			v, ok := r.(violation)
 			if !ok {
 				panic(r)
 			}
-			w.result.Violation = string(v)
+			w.result.Failed, w.result.Violation = v.check, v.text
 		}
-		w.result.Hash = w.trace
 		res = w.result
 	}()
 	w.run()
@@ -109,6 +112,8 @@ func Run(opt Options) (res Result) {
 }
 
 func (w *world) run() {
+	w.plan = w.drawPlan()
+	w.units = w.drawUnits()
 	w.control = newControl(w)
 	for i := range w.opt.Nodes {
 		w.nodes = append(w.nodes, newNode(w, i))
@@ -118,71 +123,55 @@ func (w *world) run() {
 		n.start()
 	}
 	for i := range w.opt.Clients {
-		c := &client{w: w, id: i}
+		c := newClient(w, i)
 		w.clients = append(w.clients, c)
-		w.after(w.between(0, 20*time.Millisecond), c.act)
+		w.after(w.between(0, thinking), c.act)
 	}
-	w.after(w.between(0, time.Second), w.nemesis)
+	w.after(w.between(0, w.plan.every), w.nemesis)
 	w.runUntil(w.opt.Faults)
 	w.heal()
-	w.runUntil(w.now + 20*time.Second)
+	w.settle()
+	w.readEverything()
 	w.checkEnd()
 }
 
+// maxEvents is far above what any run needs.
+const maxEvents = 300_000
+
+// runUntil lets things happen until the end.
 func (w *world) runUntil(end time.Duration) {
-	for len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
+	for len(w.queue.events) > 0 && w.queue.events[0].at <= end {
+		e := w.queue.pop()
 		w.now = e.at
-		e.do()
+		if w.queue.serial > maxEvents {
+			w.violate(Rest, "%d events: what is sent makes more be sent", w.queue.serial)
+		}
+		w.mix(uint64(e.at))
+		n := e.node
+		switch {
+		case n == nil:
+			e.do()
+		case !n.up || e.process != 0 && e.process != n.process:
+		case w.now < n.paused:
+			e.at, e.process = n.paused, n.process
+			w.queue.push(e)
+		default:
+			e.do()
+			n.drain()
+		}
 	}
 	w.now = end
 }
 
 // after schedules do.
-func (w *world) after(d time.Duration, do func()) {
-	w.serial++
-	heap.Push(&w.queue, event{w.now + d, w.serial, do})
-}
+func (w *world) after(d time.Duration, do func()) { w.queue.push(event{at: w.now + d, do: do}) }
 
 // between draws a duration.
 func (w *world) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)+1))
 }
 
-func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
+func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
-// note mixes what happens into the schedule's hash.
-func (w *world) note(format string, args ...any) {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%d %d ", w.trace, w.now)
-	fmt.Fprintf(h, format, args...)
-	w.trace = h.Sum64()
-}
-
-// transmit carries something between two ends: it may be lost, late, or
-// arrive twice.
-func (w *world) transmit(from, to int, deliver func()) {
-	if until, cut := w.cuts[[2]int{from, to}]; cut && w.now < until {
-		return
-	}
-	copies := 1
-	if !w.healing {
-		switch {
-		case w.chance(0.02):
-			return
-		case w.chance(0.02):
-			copies = 2
-		}
-	}
-	for range copies {
-		d := w.between(50*time.Microsecond, 2*time.Millisecond)
-		switch {
-		case w.healing:
-		case to == controlPlane && w.chance(0.05):
-			d = w.between(0, 2*time.Second)
-		case w.chance(0.03):
-			d = w.between(0, 600*time.Millisecond)
-		}
-		w.after(d, deliver)
-	}
-}
+// pick draws one of the values.
+func pick[T any](w *world, values ...T) T { return values[w.rng.IntN(len(values))] }
