@@ -83,9 +83,10 @@ func TestKeysAndValues(t *testing.T) {
 			t.Errorf("DELETE: %+v", got)
 		}
 		wantError(t, request(t, ctx, "GET", base+"/v1/kv/raw%2Fkey", nil), 404, "not_found")
-		if got := request(t, ctx, "POST", base+"/v1/kv/k", nil); got.status != http.StatusMethodNotAllowed {
-			t.Errorf("POST: %+v", got)
+		if got := request(t, ctx, "PATCH", base+"/v1/kv/k", nil); got.status != http.StatusMethodNotAllowed {
+			t.Errorf("PATCH: %+v", got)
 		}
+		wantError(t, request(t, ctx, "POST", base+"/v1/kv/k", nil), 400, "bad_request")
 	})
 
 	t.Run("bad input", func(t *testing.T) {
