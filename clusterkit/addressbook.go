@@ -13,15 +13,18 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// addressBook knows where the Raft servers are now. The map knows better than
-// Raft's own configuration, which a node has before it has a map; and what a
-// server has announced since it last registered is newer than both. Its methods
-// may be called concurrently.
+// addressBook knows where the Raft servers are now. The map knows better than what
+// this node remembers of its last run, and that is newer than Raft's own
+// configuration, where a server stays at the address that it joined with; and what
+// a server has announced since it last registered is newer than all of them. Its
+// methods may be called concurrently.
 type addressBook struct {
 	state *fsm
 	// self is this node's own address.
 	self string
 	raft atomic.Pointer[raft.Raft]
+	// remembered has the last known address of each server at the start.
+	remembered map[string]string
 
 	mu sync.Mutex
 	// heard has the newest announcement of each server.
@@ -114,6 +117,9 @@ func (b *addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	}
 	if known {
 		return raft.ServerAddress(peerAddr(newest.Server, newest.RaftAddr)), nil
+	}
+	if addr, ok := b.remembered[string(id)]; ok {
+		return raft.ServerAddress(peerAddr(string(id), addr)), nil
 	}
 	for _, server := range b.servers() {
 		if server.ID == id {

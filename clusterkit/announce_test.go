@@ -40,15 +40,15 @@ func (c *testCluster) moved() {
 	}
 }
 
-// relocated waits until Raft itself knows where the voters are.
-func (c *testCluster) relocated() {
+// recorded waits until all vote, and would find one another after a start.
+func (c *testCluster) recorded() {
 	c.t.Helper()
-	c.eventually("the new addresses in Raft's configuration", func() bool {
+	c.eventually("three voters whose addresses are recorded", func() bool {
 		for _, ck := range c.nodes {
-			servers := ck.book.servers()
+			servers, recorded := ck.book.servers(), ck.addresses.load()
 			for _, s := range servers {
 				id, _, _ := strings.Cut(string(s.ID), "/")
-				if string(s.Address) != peerAddr(string(s.ID), c.raft[id]) || s.Suffrage != raft.Voter {
+				if recorded[string(s.ID)] != c.raft[id] || s.Suffrage != raft.Voter {
 					return false
 				}
 			}
@@ -76,7 +76,7 @@ func threeThatMove(t *testing.T, joinAddr map[string]string) *testCluster {
 		}
 	})
 	started = true
-	c.relocated()
+	c.recorded()
 	return c
 }
 
@@ -98,7 +98,7 @@ func TestClusterReturnsOnOtherAddresses(t *testing.T) {
 }
 
 // TestMovedClusterNeedsNoJoinAddrAgain restarts a cluster that has moved before:
-// a node has no map then, only what Raft has recorded.
+// a node has no map then, only what it has recorded.
 func TestMovedClusterNeedsNoJoinAddrAgain(t *testing.T) {
 	joinAddr := map[string]string{"node-2": "node-1", "node-3": "node-1"}
 	c := threeThatMove(t, joinAddr)
@@ -108,7 +108,7 @@ func TestMovedClusterNeedsNoJoinAddrAgain(t *testing.T) {
 	c.move(three...)
 	c.start(nil, three...)
 	c.moved()
-	c.relocated()
+	c.recorded()
 	clear(joinAddr)
 	for _, id := range three {
 		c.kill(id)
@@ -117,7 +117,7 @@ func TestMovedClusterNeedsNoJoinAddrAgain(t *testing.T) {
 	c.moved()
 }
 
-// TestOneNodeMoves moves nodes that know of the others only what Raft has
+// TestOneNodeMoves moves nodes that know of the others only what they have
 // recorded.
 func TestOneNodeMoves(t *testing.T) {
 	c := threeThatMove(t, nil)
@@ -126,7 +126,7 @@ func TestOneNodeMoves(t *testing.T) {
 		c.move(id)
 		c.start(nil, id)
 		c.moved()
-		c.relocated()
+		c.recorded()
 	}
 }
 

@@ -35,6 +35,7 @@ type ClusterKit struct {
 	founder    *founder
 	proposer   *proposer
 	book       *addressBook
+	addresses  addressFile
 	// http asks nodes of which only the HTTP address is known.
 	http    *http.Client
 	metrics *metrics
@@ -140,7 +141,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.metrics = &metrics{ck: ck, seen: newMapCounters(ck.joined)}
 	ck.state = &fsm{published: ck.published, failed: ck.fail}
 	ck.watch = newWatchers(ck.state.Map)
-	ck.book = &addressBook{state: ck.state}
+	ck.book, ck.addresses = &addressBook{state: ck.state}, newAddressFile(opts.DataDir, ck.log)
 	ck.http = &http.Client{Transport: &http.Transport{DialContext: opts.Network.DialContext, DisableKeepAlives: true}}
 	ck.proposer = &proposer{use: &ck.raftUse}
 	ck.hooks = newHookRunner(opts.NodeID, ck.storeID, ck.joined, ck.log)
@@ -233,7 +234,7 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	// Raft blocks on this channel; the buffer only eases its shutdown.
 	notify := make(chan bool, 8)
 	id := ck.serverID()
-	ck.book.self = ck.net.peerAddr()
+	ck.book.self, ck.book.remembered = ck.net.peerAddr(), ck.addresses.load()
 	r, err := raft.NewRaft(raftConfig(id, notify, raftLog), ck.state, ck.store.logs, ck.store.stable, ck.store.snapshots, ck.net.transport(ck.book, ck.store.writes, newRaftLogger(ck.log, slog.LevelDebug)))
 	if err != nil {
 		return false, dataDirError("Raft cannot start: %w: restore the directory, or start with an empty one", err)
@@ -255,6 +256,8 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	ck.wg.Go(func() { ck.resign(r) })
 	ck.wg.Go(func() { ck.hooks.cursor.run(ck.ctx) })
 	ck.wg.Go(ck.announce)
+	maps := ck.watch.watch(ck.ctx)
+	ck.wg.Go(func() { ck.addresses.follow(maps) })
 	ck.session.start(ck.inCluster, ck.fail)
 	if !ck.opts.ManagedReplication {
 		changes := ck.watch.watch(ck.ctx)

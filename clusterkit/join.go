@@ -135,7 +135,8 @@ func (c *controller) admit(ctx context.Context, req joinRequest) (joinResponse, 
 	admitted := joinResponse{ClusterUUID: m.ClusterUUID, Config: m.Config}
 	id := raft.ServerID(serverID(req.NodeID, req.Store))
 	addr := raft.ServerAddress(peerAddr(string(id), req.RaftAddr))
-	if slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id && s.Address == addr }) {
+	if slices.ContainsFunc(c.book.servers(), func(s raft.Server) bool { return s.ID == id }) {
+		// Where it is now, if it has moved since, it announces.
 		return admitted, nil
 	}
 	added := make(chan error, 1)

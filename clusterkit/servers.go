@@ -48,25 +48,23 @@ type raftServer struct {
 	useless bool
 	// removed: its node was removed from the cluster.
 	removed bool
+	// address is what Raft has recorded; see addressFile.
 	address raft.ServerAddress
-	// moved: Raft knows another address.
-	moved bool
 }
 
 type serverChangeKind string
 
 const (
-	serverRemoval    serverChangeKind = "removal"
-	serverPromotion  serverChangeKind = "promotion"
-	serverDemotion   serverChangeKind = "demotion"
-	serverRelocation serverChangeKind = "relocation"
+	serverRemoval   serverChangeKind = "removal"
+	serverPromotion serverChangeKind = "promotion"
+	serverDemotion  serverChangeKind = "demotion"
 )
 
 // serverChange is one change of Raft's configuration.
 type serverChange struct {
 	kind serverChangeKind
 	id   raft.ServerID
-	// address is the server's, unless it is removed or demoted.
+	// address stays as it is.
 	address raft.ServerAddress
 }
 
@@ -76,9 +74,6 @@ func (c serverChange) apply(r *raft.Raft, prevIndex uint64) raft.Future {
 		return r.AddVoter(c.id, c.address, prevIndex, serverChangeTimeout)
 	case serverDemotion:
 		return r.DemoteVoter(c.id, prevIndex, serverChangeTimeout)
-	case serverRelocation:
-		// A voter stays one.
-		return r.AddNonvoter(c.id, c.address, prevIndex, serverChangeTimeout)
 	default:
 		return r.RemoveServer(c.id, prevIndex, serverChangeTimeout)
 	}
@@ -122,7 +117,6 @@ func nextServerChange(servers []raftServer) (serverChange, bool) {
 		{serverDemotion, func(s raftServer) bool { return s.voter && !s.self && surplus }},
 		{serverPromotion, func(s raftServer) bool { return !s.voter && room && (s.proven || s.caughtUp && enough) }},
 		{serverRemoval, func(s raftServer) bool { return s.removed && canTake }},
-		{serverRelocation, func(s raftServer) bool { return s.moved }},
 	} {
 		if change, ok := first(rule.kind, rule.when); ok {
 			return change, true
@@ -265,10 +259,6 @@ func (w *serverWatch) look(s raft.Server, m *Map, caughtUp func(Node) bool, now 
 	out.removed = m.wasRemoved(s.ID)
 	out.lost = !out.self && n != nil && !n.Alive && lasts >= w.lossTime
 	out.useless = !registered && (caught || !out.voter && lasts >= registrationTime)
-	if out.live {
-		out.address = raft.ServerAddress(peerAddr(n.RaftID, n.RaftAddr))
-		out.moved = out.address != s.Address
-	}
 	return out
 }
 

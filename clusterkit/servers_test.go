@@ -20,7 +20,7 @@ func parseServers(text string) []raftServer {
 		has := func(word string) bool { return slices.Contains(strings.Fields(words), word) }
 		out = append(out, raftServer{
 			id: raft.ServerID(id), voter: has("voter"), self: has("self"), live: has("live") || has("caught-up") || has("proven"),
-			caughtUp: has("caught-up") || has("proven"), proven: has("proven"), lost: has("lost"), useless: has("useless"), removed: has("removed"), moved: has("moved"),
+			caughtUp: has("caught-up") || has("proven"), proven: has("proven"), lost: has("lost"), useless: has("useless"), removed: has("removed"),
 		})
 	}
 	return out
@@ -55,8 +55,6 @@ func TestServerChanges(t *testing.T) {
 		{"a removed voter that was replaced", "a: voter live self, b: voter live, c: voter removed, d: voter live", "removal of c"},
 		{"its vote is needed", "a: voter live self, b: voter, c: voter removed", ""},
 		{"this leader was removed", "a: voter self removed, b: voter live, c: voter live", "removal of a"},
-		{"a node has moved", "a: voter live self, b: voter live moved, c: live moved", "relocation of b"},
-		{"this leader has moved", "a: voter live self moved", "relocation of a"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +110,7 @@ func turnServer(t *rapid.T, s *raftServer) {
 	case condition == 3:
 		s.removed = true
 	default:
-		s.live, s.caughtUp, s.moved = true, true, rapid.Bool().Draw(t, "moved")
+		s.live, s.caughtUp = true, true
 	}
 }
 
@@ -127,8 +125,6 @@ func changeChecked(t *rapid.T, before []raftServer, change serverChange) []raftS
 		after[i].voter = true
 	case serverDemotion:
 		after[i].voter = false
-	case serverRelocation:
-		after[i].moved = false
 	case serverRemoval:
 		after = slices.Delete(after, i, i+1)
 	}
@@ -206,7 +202,7 @@ func TestServersAreWatched(t *testing.T) {
 			{time.Hour + voterLossTime - 1, lose(joined, t, "n3"), voter, true, "voter"},
 			{time.Hour + voterLossTime, lose(joined, t, "n3"), voter, true, "voter lost"},
 			{2 * time.Hour, mustApply(t, joined, register("n3", "s3", 2)), voter, false, "voter live"},
-			{2 * time.Hour, mustApply(t, joined, moved), voter, false, "voter live moved"},
+			{2 * time.Hour, mustApply(t, joined, moved), voter, false, "voter live"},
 		}},
 		{"a lost disk", []look{
 			{0, joined, oldDisk, false, "voter"},
@@ -242,7 +238,7 @@ func TestServersAreWatched(t *testing.T) {
 			for _, l := range tt.looks {
 				s := watch.observe(l.servers, l.m, func(Node) bool { return l.caught }, l.at)[0]
 				var got []string
-				for word, is := range map[string]bool{"voter": s.voter, "self": s.self, "live": s.live, "caught-up": s.caughtUp, "proven": s.proven, "lost": s.lost, "useless": s.useless, "removed": s.removed, "moved": s.moved} {
+				for word, is := range map[string]bool{"voter": s.voter, "self": s.self, "live": s.live, "caught-up": s.caughtUp, "proven": s.proven, "lost": s.lost, "useless": s.useless, "removed": s.removed} {
 					if is {
 						got = append(got, word)
 					}
@@ -252,9 +248,6 @@ func TestServersAreWatched(t *testing.T) {
 				slices.Sort(want)
 				if !slices.Equal(got, want) {
 					t.Errorf("after %s: got %q, want %q", l.at, got, want)
-				}
-				if s.moved && s.address != "n3/s3@elsewhere:1" {
-					t.Errorf("moved to %s", s.address)
 				}
 			}
 		})
