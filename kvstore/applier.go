@@ -48,6 +48,7 @@ type appliedEntry struct {
 	at   partition.Position
 	ops  []op.Op
 	size int
+	mark bool
 }
 
 func newApplier(n *Node) *applier { return &applier{node: n, wake: make(chan struct{}, 1)} }
@@ -60,7 +61,7 @@ func (a *applier) enqueue(r *replica, entries []appliedEntry) {
 	a.mu.Lock()
 	a.queue = append(a.queue, applyJob{replica: r, entries: entries})
 	a.backlog += size
-	due := a.backlog >= gatherBytes
+	due := a.backlog >= gatherBytes || r.digests.wants(entries[len(entries)-1].at.LSN)
 	a.mu.Unlock()
 	signal(a.wake)
 	if due {
@@ -132,33 +133,53 @@ func (a *applier) run(ctx context.Context) {
 	}
 }
 
-// apply moves the jobs' entries into the storage in few transactions.
-func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
-	var batches []storage.Batch
-	index := map[*replica]int{}
+// grouped are jobs as batches. Behind each mark a batch ends, so that the digest
+// there is known.
+type grouped struct {
+	batches []storage.Batch
+	last    map[*replica]int // the last batch of each
+	marks   map[*replica][]*storage.Checkpoint
+}
+
+func (a *applier) group(jobs []applyJob) grouped {
+	g := grouped{last: map[*replica]int{}, marks: map[*replica][]*storage.Checkpoint{}}
 	for _, j := range jobs {
 		if a.node.replica(j.replica.id) != j.replica {
 			continue // released; its data are about to go
 		}
-		i, ok := index[j.replica]
-		if !ok {
-			i = len(batches)
-			index[j.replica] = i
-			batches = append(batches, storage.Batch{Partition: j.replica.id})
-		}
-		b := &batches[i]
 		for _, e := range j.entries {
+			i, ok := g.last[j.replica]
+			if !ok || g.batches[i].Then != nil {
+				i = len(g.batches)
+				g.last[j.replica] = i
+				g.batches = append(g.batches, storage.Batch{Partition: j.replica.id})
+			}
+			b := &g.batches[i]
 			for _, o := range e.ops {
 				b.Writes = append(b.Writes, storage.Write{Op: o, Epoch: e.at.Epoch, LSN: e.at.LSN})
 			}
 			b.Through = storage.Position(e.at)
+			if e.mark {
+				b.Then = new(storage.Checkpoint)
+				g.marks[j.replica] = append(g.marks[j.replica], b.Then)
+			}
 		}
 	}
-	if !a.store(ctx, batches) {
+	return g
+}
+
+// apply moves the jobs' entries into the storage in few transactions.
+func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
+	g := a.group(jobs)
+	for r := range g.last {
+		r.digests.change()
+	}
+	if !a.store(ctx, g.batches) {
 		return false
 	}
-	for r, i := range index {
-		lsn := batches[i].Through.LSN
+	for r, i := range g.last {
+		lsn := g.batches[i].Through.LSN
+		r.digests.changed(g.marks[r])
 		r.overlay.prune(lsn)
 		r.do(func(sm *partition.Replica) {
 			if r.released {

@@ -21,6 +21,8 @@ type metrics struct {
 	// rejected and stale count what other nodes sent in vain.
 	rejected *prometheus.CounterVec
 	stale    prometheus.Counter
+	// compared counts comparisons of copies, by outcome.
+	compared *prometheus.CounterVec
 }
 
 // succeeded are found once, because finding a metric by its labels takes longer
@@ -51,6 +53,13 @@ func newMetrics() *metrics {
 			Help: "Messages of epochs that have passed, as those of a deposed primary.",
 		}),
 	}
+	m.compared = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kvstore_copy_comparisons_total",
+		Help: "Copies that this node, as primary, has compared with its own, by outcome: equal, different (such a copy is made anew), undecided (tried again).",
+	}, []string{"outcome"})
+	for _, outcome := range outcomes {
+		m.compared.WithLabelValues(outcome)
+	}
 	for _, op := range append([]api.Op{"batch"}, command.Operations...) {
 		m.succeeded[string(op)] = succeeded{m.requests.WithLabelValues(string(op), "ok"), m.duration.WithLabelValues(string(op))}
 	}
@@ -70,7 +79,7 @@ func (m *metrics) reject(reason replication.Reason) {
 func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.requests, m.duration, m.rejected, m.stale,
+		m.requests, m.duration, m.rejected, m.stale, m.compared,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kvstore_partitions",
 			Help: "Partitions of which this node has a copy.",

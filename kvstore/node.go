@@ -68,7 +68,9 @@ type Node struct {
 	peers     *peers
 	proposals *proposals
 	fetches   *fetches
-	receiver  *replication.Receiver
+	// comparisons are those of copies that this node leads with others.
+	comparisons *comparisons
+	receiver    *replication.Receiver
 
 	mu       sync.RWMutex
 	replicas map[uint32]*replica
@@ -133,6 +135,7 @@ func Open(opts Options) (*Node, error) {
 	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
 	n.proposals = newProposals(n)
 	n.fetches = newFetches(ctx, n)
+	n.comparisons = newComparisons(ctx, n)
 	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.metrics.reject, n.log)
 	if err := n.recover(opts); err != nil {
 		cancel()
@@ -366,5 +369,6 @@ func (n *Node) Close() error {
 	n.receiver.Close()
 	n.peers.close()
 	n.fetches.wg.Wait()
+	n.comparisons.close()
 	return errors.Join(n.commitLog.log.Close(), n.storage.Close())
 }

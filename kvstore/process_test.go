@@ -45,6 +45,8 @@ type process struct {
 	disk     *disk
 	// spoil, when set, stands before the snapshots that the node gives.
 	spoil func(http.Handler) http.Handler
+	// spoilCopies, when set, stands before the questions about its copies.
+	spoilCopies func(http.Handler) http.Handler
 
 	addr     string
 	server   *http.Server
@@ -125,6 +127,11 @@ func (p *process) routes() http.Handler {
 		snapshots = p.spoil(snapshots)
 	}
 	counted.Handle(kvstore.SnapshotPath, snapshots)
+	var copies http.Handler = http.HandlerFunc(p.node.ServeCopies)
+	if p.spoilCopies != nil {
+		copies = p.spoilCopies(copies)
+	}
+	counted.PathPrefix(kvstore.CopiesPath).Handler(copies)
 	httpapi.Register(counted, p.router)
 	return r
 }

@@ -41,9 +41,14 @@ func (n *Node) reconcile(ctx context.Context) {
 				n.follow(m)
 			}
 		case <-ticker.C:
-			now := time.Since(n.started)
+			now, leased := time.Since(n.started), n.cluster.HoldsLease()
 			for _, r := range n.allReplicas() {
-				r.do(func(sm *partition.Replica) { sm.Tick(now) })
+				r.do(func(sm *partition.Replica) {
+					sm.Tick(now)
+					if !leased {
+						sm.SessionInDoubt()
+					}
+				})
 			}
 			if time.Since(balanced) >= balanceEvery {
 				balanced = time.Now()

@@ -36,6 +36,7 @@ type replica struct {
 	incarnation uint64
 
 	overlay overlay
+	digests digests
 	// serving is the epoch in which this replica serves, 0 when it does not.
 	serving atomic.Uint64
 
@@ -92,6 +93,12 @@ func (r *replica) carryOut(out partition.Output) {
 	if out.Transfer != nil {
 		n.proposals.transfer(r.id, *out.Transfer)
 	}
+	for _, v := range out.Verify {
+		n.comparisons.begin(r, v)
+	}
+	for _, m := range out.Refused {
+		n.comparisons.refuse(r.id, m)
+	}
 	if out.Snapshot != nil {
 		n.fetches.begin(r, *out.Snapshot)
 	}
@@ -117,7 +124,7 @@ func (r *replica) commit(entries []partition.Entry) {
 			r.node.clock.observe(decoded.Clock)
 		}
 		r.overlay.add(e.Position(), decoded.Ops)
-		batch = append(batch, appliedEntry{e.Position(), decoded.Ops, len(e.Data) + recordOverhead})
+		batch = append(batch, appliedEntry{e.Position(), decoded.Ops, len(e.Data) + recordOverhead, len(e.Data) == 0})
 	}
 	r.node.applier.enqueue(r, batch)
 	through := entries[len(entries)-1].LSN

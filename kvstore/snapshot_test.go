@@ -23,13 +23,23 @@ const stored = 500
 // it left in the log.
 func fill(t *testing.T, p *process) {
 	t.Helper()
+	fillBut(t, p, "")
+}
+
+// fillBut does so, and gives one key another value.
+func fillBut(t *testing.T, p *process, key string) {
+	t.Helper()
 	store, err := storage.Open(storage.Options{Dir: filepath.Join(p.dir, "data"), StoreID: "disk-" + p.id})
 	if err != nil {
 		t.Fatal(err)
 	}
 	batch := storage.Batch{Through: storage.Position{Epoch: 1, LSN: stored}}
 	for i := range uint64(stored) {
-		set := op.Op{Kind: op.Set, Key: command.UserKey(fmt.Append(nil, "old ", i)), Value: fmt.Append(nil, i)}
+		name := fmt.Append(nil, "old ", i)
+		set := op.Op{Kind: op.Set, Key: command.UserKey(name), Value: fmt.Append(nil, i)}
+		if string(name) == key {
+			set.Value = []byte("other")
+		}
 		batch.Writes = append(batch.Writes, storage.Write{Op: set, Epoch: 1, LSN: i + 1})
 	}
 	if err := store.Apply([]storage.Batch{batch}); err != nil {

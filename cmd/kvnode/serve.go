@@ -178,6 +178,7 @@ func routes(ck *clusterkit.ClusterKit, node *kvstore.Node, router *kvstore.Route
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.Handle(replication.Path, node.Replication()).Methods(http.MethodPost)
 	r.HandleFunc(kvstore.SnapshotPath, node.ServeSnapshot).Methods(http.MethodGet)
+	r.PathPrefix(kvstore.CopiesPath).HandlerFunc(node.ServeCopies).Methods(http.MethodPost)
 	httpapi.Register(r, router)
 	r.PathPrefix("/").Handler(ck.Handler())
 	return r

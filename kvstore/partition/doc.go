@@ -21,4 +21,7 @@
 //	  |                                                                v
 //	  +------------------- Relinquished <--------------------------- Serving
 //	     a higher epoch        drained and handed over (irrevocable)
+//
+// A primary that reaches so few of its peers that it is itself suspect goes from
+// Recovering or Serving to Relinquished without draining.
 package partition

@@ -95,6 +95,7 @@ func (r *Replica) followCommit() {
 // throws its log away: it has to leave the set first.
 func (r *Replica) stepBehind(m Message) {
 	if r.fetching {
+		r.reply(m, Message{Status: Mismatch, Prev: m.Prev}) // it is not silent
 		return
 	}
 	if p := m.Prev; p.LSN <= r.log.last && (p.LSN < r.log.base.LSN || r.log.epochAt(p.LSN) == p.Epoch) {
@@ -141,6 +142,7 @@ func (r *Replica) reply(req, m Message) {
 	}
 	if m.Kind == AppendReply && m.Status == OK {
 		m.Durable = req.Prev.LSN + uint64(len(req.Entries))
+		m.Commit = r.commit
 		if r.cfg.Breaks(planted.AckEndOfLog) {
 			m.Durable = r.log.last
 		}

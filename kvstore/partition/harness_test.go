@@ -15,6 +15,9 @@ type story struct {
 	nodes []*actor
 	mail  []Message
 	now   time.Duration
+	// verdict is the outcome of comparisons; while it is undecided nobody
+	// answers.
+	verdict Verdict
 }
 
 // actor is one node: its disk, its replica, and what that has asked for.
@@ -32,6 +35,8 @@ type actor struct {
 	confirmed []Confirmed
 	proposals []InSyncChange
 	transfers []Transfer
+	verify    []Verify
+	refused   []Member
 	snapshot  *Member
 	fatal     error
 }
@@ -67,7 +72,7 @@ func storyMembers(names ...string) (members []Member) {
 
 // newStory begins with A leading epoch 1, all in-sync, and nobody told yet.
 func newStory(t testing.TB, names ...string) *story {
-	s := &story{t: t, view: View{
+	s := &story{t: t, verdict: Equal, view: View{
 		Epoch: 1, Version: 1, Primary: storyMember(names[0]),
 		Members: storyMembers(names...), InSync: storyMembers(names...), MinInSync: 2,
 	}}
@@ -138,6 +143,8 @@ func (s *story) drain(a *actor) {
 	if out.Transfer != nil {
 		a.transfers = append(a.transfers, *out.Transfer)
 	}
+	a.refused = append(a.refused, out.Refused...)
+	a.verify = append(a.verify, out.Verify...)
 	if out.Snapshot != nil {
 		a.snapshot = out.Snapshot
 	}
@@ -147,6 +154,17 @@ func (s *story) drain(a *actor) {
 	for _, to := range out.Ready {
 		s.pull(a, to)
 	}
+	if len(out.Verify) > 0 && s.verdict != Undecided {
+		s.answer(a, s.verdict, out.Verify...)
+	}
+}
+
+// answer gives a verdict on comparisons that a node has asked for.
+func (s *story) answer(a *actor, verdict Verdict, asked ...Verify) {
+	for _, v := range asked {
+		a.r.Verified(v, verdict)
+	}
+	s.drain(a)
 }
 
 // pull posts everything that a has for a peer.

@@ -19,11 +19,12 @@ func (r *Replica) tickMembership() {
 			p.heartbeat = true
 		}
 		if p.joined && r.silent(p) && !r.proposed(p.member) {
-			p.joined = false
+			p.leave()
 			r.tryCommit()
 		}
+		r.refuseAgain(p)
 	}
-	if r.role != Recovering && r.role != Serving {
+	if r.role != Recovering && r.role != Serving || r.abdicate() {
 		return
 	}
 	if r.proposal != nil {
@@ -40,7 +41,11 @@ func (r *Replica) tickMembership() {
 	if r.proposal != nil || len(r.view.InSync) <= r.minInSync() {
 		return
 	}
+	suspect := r.suspect(r.cfg.SilentAfter)
 	for _, m := range r.view.InSync {
+		if suspect && !slices.Contains(r.view.Absent, m) {
+			continue // it may be this primary that has to go
+		}
 		if p := r.peer(m); p != nil && r.silent(p) {
 			r.proposeInSync(slices.DeleteFunc(slices.Clone(r.view.InSync), func(o Member) bool { return o == m }))
 			return
@@ -58,7 +63,8 @@ func (r *Replica) proposed(m Member) bool {
 }
 
 // completeJoins lets learners that have nearly everything count for
-// acknowledgements, and proposes those in-sync that have everything since.
+// acknowledgements, and proposes those in-sync that have everything since and
+// whose copies equal the primary's.
 // A primary does so while it recovers, too: with one of two in-sync members
 // dead, a learner is what lets it serve again.
 func (r *Replica) completeJoins() {
@@ -70,13 +76,14 @@ func (r *Replica) completeJoins() {
 	}
 	for _, m := range r.view.Members {
 		p := r.peer(m)
-		if p == nil || p.state != streaming || slices.Contains(r.view.InSync, m) || r.silent(p) {
+		if p == nil || p.state != streaming || p.comparison.refused || slices.Contains(r.view.InSync, m) || r.silent(p) {
 			continue
 		}
 		if !p.joined && p.match+r.cfg.CatchUpLag >= r.log.last {
-			p.joined, p.joinLSN = true, r.log.last
+			p.join(r.markEnd())
 		}
-		if p.joined && (p.match >= p.joinLSN || r.cfg.Breaks(planted.JoinEarly)) && r.proposal == nil {
+		ready := r.cfg.Breaks(planted.JoinEarly) || p.match >= p.joinLSN && r.equal(p)
+		if p.joined && ready && r.proposal == nil {
 			r.proposeInSync(append(slices.Clone(r.view.InSync), m))
 		}
 	}
@@ -100,7 +107,7 @@ func (r *Replica) propose(c InSyncChange) {
 func (r *Replica) forgetProposal() {
 	r.proposal = nil
 	for _, p := range r.peers {
-		p.joined = false
+		p.leave()
 	}
 	r.tryCommit()
 }

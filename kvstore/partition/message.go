@@ -46,7 +46,7 @@ type Message struct {
 	// request.
 	Prev    Position
 	Entries []Entry
-	// Commit is the primary's commit mark.
+	// Commit is the sender's commit mark, in an Append and in an answer to one.
 	Commit uint64
 	// Durable is the LSN through which the replica's log is on disk and equal
 	// to that of the primary of Epoch.

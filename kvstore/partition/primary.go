@@ -28,17 +28,20 @@ func (r *Replica) Propose(data []byte) (Position, error) {
 // is silent whose acknowledgement the write would need: it could only end
 // with an unknown outcome.
 func (r *Replica) Writable() bool {
-	if r.role != Serving || r.handover.draining || !r.enoughInSync() {
-		return false
-	}
-	writable := true
+	return r.role == Serving && !r.handover.draining && !r.stalled()
+}
+
+// stalled reports whether nothing is committed for the time being: somebody
+// who has to acknowledge it is silent, or too few are in-sync.
+func (r *Replica) stalled() bool {
+	stalled := !r.enoughInSync()
 	r.ackSet(func(m Member) {
 		if m != r.self {
 			p := r.peer(m)
-			writable = writable && p != nil && !r.silent(p)
+			stalled = stalled || p == nil || r.silent(p)
 		}
 	})
-	return writable
+	return stalled
 }
 
 func (r *Replica) enoughInSync() bool { return len(r.view.InSync) >= r.minInSync() }
@@ -109,6 +112,9 @@ func (r *Replica) stepReply(m Message) {
 		return
 	}
 	p := r.peer(m.From)
+	if p != nil {
+		p.reached = r.now
+	}
 	if p == nil || m.Epoch != r.epoch || m.Status == NotMember {
 		return
 	}
@@ -122,6 +128,7 @@ func (r *Replica) stepReply(m Message) {
 		r.finishReads()
 	case m.Status == OK:
 		p.acknowledge(m.Durable)
+		r.learnCommit(m)
 		r.trimTail()
 		r.tryCommit()
 		r.completeJoins()
@@ -131,11 +138,22 @@ func (r *Replica) stepReply(m Message) {
 	}
 }
 
+// learnCommit takes from a peer what an earlier primary has committed. Without
+// that a learner that was told more than the new primary would wait for it, and
+// the primary, which has to compare their copies, for the learner.
+func (r *Replica) learnCommit(m Message) {
+	if r.role == Recovering {
+		r.advance(min(m.Commit, m.Durable, r.synced))
+	}
+}
+
 // stepMismatch goes back to where the peer's log may agree.
 func (r *Replica) stepMismatch(p *progress, m Message) {
 	base := r.log.base
 	if m.Hint.LSN < base.LSN || m.Hint.LSN == base.LSN && m.Hint.Epoch != base.Epoch {
-		p.fallBehind()
+		if p.state != behind {
+			r.fallBehind(p)
+		}
 		return
 	}
 	next := r.log.agreeable(m.Hint).LSN + 1

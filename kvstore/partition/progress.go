@@ -29,15 +29,20 @@ type progress struct {
 	// waiting: a probe is under way.
 	waiting bool
 	// loading: the caller reads entries from the disk.
-	loading   bool
-	sentAt    time.Duration
-	heard     time.Duration
+	loading bool
+	sentAt  time.Duration
+	heard   time.Duration
+	// reached is when the peer last answered anything, be it that it is no
+	// member.
+	reached   time.Duration
 	heartbeat bool // one is due
 
 	// joined: the peer is a learner that counts for acknowledgements; it may
-	// be proposed when it has everything through joinLSN.
-	joined  bool
-	joinLSN uint64
+	// be proposed when it has everything through joinLSN, and its copy has been
+	// compared.
+	joined     bool
+	joinLSN    uint64
+	comparison comparison
 }
 
 type sent struct {
@@ -46,7 +51,7 @@ type sent struct {
 }
 
 func newProgress(m Member, next uint64, now time.Duration) *progress {
-	return &progress{member: m, next: next, heard: now, sentAt: now, heartbeat: true}
+	return &progress{member: m, next: next, heard: now, reached: now, sentAt: now, heartbeat: true}
 }
 
 // wantsAppend reports whether NextAppend has something for the peer.
@@ -107,7 +112,7 @@ func (r *Replica) Loaded(m Message, entries []Entry) (Message, bool) {
 		return m, false
 	}
 	if len(entries) == 0 {
-		p.fallBehind()
+		r.fallBehind(p)
 		return m, false
 	}
 	m.Entries = entries
@@ -135,10 +140,24 @@ func (p *progress) probe(next uint64) {
 	p.heartbeat = true
 }
 
-func (p *progress) fallBehind() {
+// fallBehind takes that the peer needs another copy. It counts for nothing that
+// it had.
+func (r *Replica) fallBehind(p *progress) {
 	p.probe(p.next)
 	p.state = behind
+	p.leave()
+	r.tryCommit()
 }
+
+// join makes a learner count for acknowledgements.
+func (p *progress) join(lsn uint64) {
+	p.joined, p.joinLSN = true, lsn
+	p.comparison = comparison{refused: p.comparison.refused}
+}
+
+// leave takes that back. Where it is in a proposal in flight, it goes on to
+// count for that.
+func (p *progress) leave() { p.joined, p.comparison.ticket = false, 0 }
 
 // acknowledge takes that the peer has everything through lsn on its disk.
 func (p *progress) acknowledge(lsn uint64) {

@@ -69,6 +69,7 @@ type Replica struct {
 	role  Role
 	epoch uint64 // of the activation that role speaks of, when not Follower
 	noop  uint64 // LSN of the epoch's first entry
+	mark  uint64 // LSN of the last mark of this epoch
 
 	state       State // as written
 	stateSynced State // as on disk
@@ -93,6 +94,10 @@ type Replica struct {
 	proposedAt time.Duration
 	reads      confirmation
 	handover   handover
+	tickets    uint64 // of comparisons
+
+	// mayAbdicate is when the replica may abdicate again.
+	mayAbdicate time.Duration
 
 	dead bool
 }
@@ -184,6 +189,7 @@ func (r *Replica) Configure(v View) {
 	if r.dead || v.Version < r.view.Version {
 		return
 	}
+	r.welcome(v.Absent)
 	if v.Version == r.view.Version {
 		r.view.Absent = v.Absent
 		return
@@ -248,6 +254,7 @@ func (r *Replica) activate() {
 		r.truncate(r.commit + 1)
 	}
 	r.noop = r.log.last + 1
+	r.mark = r.noop
 	r.peers, r.proposal, r.handover = nil, nil, handover{}
 	r.writeState(State{Promise: r.epoch, Incarnation: r.self.Incarnation})
 	r.appendLocal([]Entry{{Epoch: r.epoch, LSN: r.noop}})
@@ -272,7 +279,7 @@ func (r *Replica) reconfigure() {
 			}
 		}
 		if slices.Contains(r.view.InSync, m) {
-			p.joined = false
+			p.leave()
 		}
 		r.peers = append(r.peers, p)
 	}
@@ -328,11 +335,12 @@ func (r *Replica) Synced(seq uint64) {
 	case r.role == Activating && r.stateSynced.Promise >= r.epoch:
 		r.setRole(Recovering, r.epoch)
 		for _, p := range r.peers {
-			p.heard = r.now
+			p.heard, p.reached = r.now, r.now
 		}
 		fallthrough
 	case r.role != Follower:
 		r.tryCommit()
+		r.completeJoins()
 		r.relinquish()
 	default:
 		r.followCommit()
@@ -375,7 +383,7 @@ func (r *Replica) Tick(now time.Duration) {
 	if pause := now - r.now; pause > r.cfg.SilentAfter/2 {
 		// It was this process that stood still, not its peers.
 		for _, p := range r.peers {
-			p.heard += pause
+			p.heard, p.reached = p.heard+pause, p.reached+pause
 		}
 	}
 	r.now = max(r.now, now)

@@ -60,7 +60,7 @@ func TestSnapshotWhenTheLogIsGone(t *testing.T) {
 	s.wantLog("C") // nothing is appended to a log that is about to be replaced
 	s.load("C", "A")
 	s.pass(300 * time.Millisecond)
-	s.wantLog("C", "1:meanwhile")
+	s.wantLog("C", "1:meanwhile", "1:")
 	s.wantCommitted("C", "meanwhile")
 	s.restart("C")
 	if got, want := s.node("C").r.Last(), s.node("A").r.Last(); got != want {
@@ -86,7 +86,7 @@ func TestCrashBetweenSnapshotAndLog(t *testing.T) {
 	s.propose("A", "more")
 	s.pass(300 * time.Millisecond)
 	s.wantCommitted("C", "more")
-	s.wantLog("C", "1:more")
+	s.wantLog("C", "1:more", "1:")
 }
 
 // What is committed while the snapshot is on its way would follow it into the

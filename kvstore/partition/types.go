@@ -7,8 +7,9 @@ type Position struct {
 	Epoch, LSN uint64
 }
 
-// Entry is one record of the log. Empty data is a no-op, with which each
-// primary opens its epoch.
+// Entry is one record of the log. One with empty data is a mark: the no-op with
+// which each primary opens its epoch, or one behind which copies are to be
+// compared. Every replica remembers the digest of its data behind it.
 type Entry struct {
 	Epoch, LSN uint64
 	Data       []byte
@@ -109,6 +110,11 @@ type Output struct {
 	// Transfer, when set, is to be proposed. It is repeated until a higher
 	// epoch shows in a view.
 	Transfer *Transfer
+	// Verify are comparisons of copies that are to be made.
+	Verify []Verify
+	// Refused are members whose copies differ from the primary's: they are to be
+	// made anew. It is repeated until they show as others in a view.
+	Refused []Member
 	// Snapshot, when set, asks to fetch a snapshot from that member and to
 	// report it with [Replica.SnapshotLoaded] or [Replica.SnapshotFailed].
 	Snapshot *Member

@@ -46,6 +46,10 @@ const (
 	ShrinkEarly
 	// JoinEarly: a learner is proposed before it has everything.
 	JoinEarly
+	// JoinUnverified: a learner is proposed although its copy was not compared.
+	JoinUnverified
+	// StayUnreached: a primary that reaches none of its peers stays primary.
+	StayUnreached
 	// NoAdditionsInRecovery: members are added by a serving primary only.
 	NoAdditionsInRecovery
 	// IgnoreMinInSync: entries are committed with fewer in-sync members than

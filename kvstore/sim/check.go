@@ -21,21 +21,26 @@ func (w *world) heal() {
 	w.stayAway()
 	for _, n := range w.nodes {
 		n.paused = 0
-		if !n.up && n != w.away {
+		if !n.up && (n != w.away || w.apart) {
 			n.start()
 		}
 	}
 }
 
-// stayAway takes an in-sync member away for good, if the others can serve
-// without it: another member is in-sync, and enough are left.
+// stayAway takes an in-sync member away for good, or its links to the others,
+// if those can serve without it: another member is in-sync, and enough are left.
 func (w *world) stayAway() {
 	inSync := w.control.view.InSync
-	if w.opt.MinInSync < 2 || len(w.nodes) <= w.opt.MinInSync || len(inSync) < 2 || !w.disksKnown() || !w.chance(0.4) {
+	if w.opt.MinInSync < 2 || len(w.nodes) <= w.opt.MinInSync || len(inSync) < 2 || !w.disksKnown() || w.lossy() || !w.chance(0.6) {
 		return
 	}
 	w.away = w.nodes[nodeOf(pick(w, inSync...))]
-	w.away.crash()
+	if w.apart = w.chance(0.5); w.apart {
+		w.away = pick(w, w.away, w.leader())
+		w.separate(w.away, forever-w.now-lease)
+	} else {
+		w.away.crash()
+	}
 }
 
 // settle waits until nothing is left to do.

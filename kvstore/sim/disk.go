@@ -18,6 +18,9 @@ type disk struct {
 	entries []partition.Entry // above base
 
 	storage storage
+	// refused is the member whose copy this is and is not to be used, zero if
+	// it is.
+	refused partition.Member
 }
 
 // storage is the committed data, which is written together with the position

@@ -22,6 +22,7 @@ type plan struct {
 	loss, repeat, late float64 // of what is sent
 	slowDisk           float64 // of fsyncs
 	preempt            float64 // of what goroutines do
+	damage             float64 // of copies in transit
 	apart              time.Duration
 }
 
@@ -36,6 +37,7 @@ const (
 	changing
 	fetching
 	relinquishing
+	verifying
 	expiring
 	numMoments
 )
@@ -49,6 +51,7 @@ func (w *world) drawPlan() plan {
 		late:     pick(w, 0, 0.01, 0.05),
 		slowDisk: pick(w, 0, 0.02, 0.1),
 		preempt:  pick(w, 0, 0.01, 0.05),
+		damage:   pick(w, 0, 0.1, 0.5),
 		apart:    pick(w, 0, 20*time.Millisecond, 200*time.Millisecond, time.Second),
 	}
 	for m := range p.likely {
@@ -88,6 +91,7 @@ func faults() []fault {
 			w.cut(controlPlane, n.id, d)
 			w.cutPair(n.id, w.someEnd(), d)
 		},
+		(*world).separate,
 		(*world).tangle,
 		(*world).split,
 		(*world).wipe,
@@ -163,6 +167,26 @@ func (w *world) someEnd() int { return pick(w, w.ends()...) }
 func (w *world) cutPair(a, b int, d time.Duration) {
 	w.cut(a, b, d)
 	w.cut(b, a, d)
+}
+
+// separate cuts a node from all others, but not from the control plane: both
+// ways, or only one.
+func (w *world) separate(n *node, d time.Duration) {
+	out, in := w.oneOrBoth()
+	for _, other := range w.nodes {
+		if out {
+			w.cut(n.id, other.id, d+lease)
+		}
+		if in {
+			w.cut(other.id, n.id, d+lease)
+		}
+	}
+}
+
+// oneOrBoth draws the directions of a cut.
+func (w *world) oneOrBoth() (out, in bool) {
+	out = w.chance(0.7)
+	return out, !out || w.chance(0.7)
 }
 
 // tangle cuts about half of all pairs: who reaches whom has no order. Among
@@ -268,7 +292,7 @@ func (w *world) crashFor(n *node, d time.Duration) {
 func (w *world) startAfter(n *node, d time.Duration) {
 	p := n.process
 	w.after(d, func() {
-		if !n.up && n.process == p && n != w.away {
+		if !n.up && n.process == p && (n != w.away || w.apart) {
 			n.start()
 		}
 	})
@@ -282,10 +306,15 @@ func (w *world) disksKnown() bool {
 	})
 }
 
+// lossy reports whether the copy of an in-sync member is about to be given up.
+func (w *world) lossy() bool {
+	return slices.ContainsFunc(w.control.view.InSync, func(m partition.Member) bool { return w.nodes[nodeOf(m)].disk.refused == m })
+}
+
 // wipe takes a disk away, if the promise covers that: min-in-sync less one
 // disks at a time, here one, and only while another is in-sync.
 func (w *world) wipe(n *node, d time.Duration) {
-	if w.opt.MinInSync < 2 || len(w.control.view.InSync) < 2 || !w.disksKnown() {
+	if w.opt.MinInSync < 2 || len(w.control.view.InSync) < 2 || !w.disksKnown() || w.lossy() {
 		return
 	}
 	w.note("wipe", n.id, 0, 0, 0)

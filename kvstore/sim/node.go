@@ -39,6 +39,7 @@ type node struct {
 	hidden    []partition.Entry
 	backlog   []partition.Entry // committed, not yet in the storage
 	storing   bool
+	marks     map[uint64]uint64 // digests behind marks, by LSN
 
 	pending execute.Pending
 	expiry  expiryClock
@@ -74,7 +75,7 @@ func (n *node) start() {
 	n.process++
 	n.up, n.paused = true, 0
 	n.unsynced, n.syncing = nil, false
-	n.hidden, n.backlog, n.storing = nil, nil, false
+	n.hidden, n.backlog, n.storing, n.marks = nil, nil, false, map[uint64]uint64{}
 	n.leaseEnd, n.leaseFor, n.viewOf, n.view, n.stalled = 0, 0, 0, partition.View{}, false
 	n.expiry = n.timeOfDay()
 	n.pending = execute.Pending{Rules: w.opt.Rules}
@@ -94,6 +95,7 @@ func (n *node) start() {
 	n.tick()
 	n.register()
 	n.renew()
+	n.repair()
 }
 
 // crash ends the process; of what was written and not fsynced a part survives,
@@ -117,6 +119,9 @@ func (n *node) crash() {
 
 func (n *node) tick() {
 	n.replica.Tick(n.clock())
+	if !n.holdsLease() {
+		n.replica.SessionInDoubt()
+	}
 	n.later(n.w.between(20*time.Millisecond, 60*time.Millisecond), n.tick)
 }
 
@@ -164,6 +169,9 @@ func (n *node) learn(v partition.View, incarnation uint64) {
 		return
 	}
 	n.view, n.viewOf = v, max(n.viewOf, incarnation)
+	if n.discard() {
+		return
+	}
 	if n.w.chance(n.w.plan.preempt) && !n.w.healing {
 		n.stall(n.w.between(0, n.w.plan.lasting))
 	}
@@ -216,6 +224,13 @@ func (n *node) carryOut(out partition.Output) {
 		w.toControl(n, func() { w.control.transfer(*t) })
 		w.ambush(relinquishing, w.nodes[nodeOf(t.To)])
 	}
+	for _, v := range out.Verify {
+		n.compare(v)
+		w.ambush(verifying, n)
+	}
+	for _, m := range out.Refused {
+		n.refuse(m)
+	}
 	if out.Snapshot != nil {
 		n.fetch(*out.Snapshot)
 		w.ambush(fetching, n)
@@ -241,6 +256,9 @@ func (n *node) roleChanged() {
 		w.serving[epoch] = n
 		w.ambush(serving, n)
 	case partition.Relinquished:
+		if n.replica.Commit() != n.replica.Last().LSN {
+			w.count(abdications)
+		}
 	}
 }
 
@@ -348,7 +366,9 @@ func (n *node) storeNow() {
 	for _, e := range n.backlog {
 		if e.LSN == s.at.LSN+1 {
 			s.items.take(n.w.ledger[e.LSN-1].effects)
-			s.at = e.Position()
+			if s.at = e.Position(); len(e.Data) == 0 {
+				n.marks[e.LSN] = s.items.digest()
+			}
 		}
 	}
 	n.backlog = nil
@@ -365,7 +385,11 @@ func (n *node) fetch(from partition.Member) {
 		}
 		n.w.count(snapshots)
 		n.disk.storage = src.disk.storage.clone()
+		if !n.w.healing && n.w.chance(n.w.plan.damage) {
+			n.w.damage(n.disk.storage.items)
+		}
 		stored := n.disk.storage.clone()
+		n.marks = map[uint64]uint64{}
 		n.items, n.committed = stored.items, stored.at.LSN
 		n.w.note("snapshot", n.id, n.committed, uint64(src.id), 0)
 		n.replica.SnapshotLoaded(stored.at)

@@ -46,6 +46,8 @@ var brokenRules = []brokenRule{
 	{rule: planted.ForgetProposal, what: "a proposal is dropped at its time-out"},
 	{rule: planted.ShrinkEarly, what: "a removal counts before it is committed"},
 	{rule: planted.JoinEarly, what: "a learner is proposed before it has everything"},
+	{rule: planted.JoinUnverified, what: "a learner is proposed without comparison of digests"},
+	{rule: planted.StayUnreached, what: "a primary that reaches nobody stays"},
 	{rule: planted.NoAdditionsInRecovery, what: "a primary that recovers adds nobody"},
 	{rule: planted.IgnoreMinInSync, what: "entries are committed below min-in-sync"},
 	{rule: planted.ConfirmByMajority, what: "a read is confirmed by a majority only"},

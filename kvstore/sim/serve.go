@@ -50,9 +50,14 @@ func (n *node) servingEpoch() uint64 {
 	return 0
 }
 
+// holdsLease reports whether the lease of the node's session holds.
+func (n *node) holdsLease() bool {
+	return n.leaseFor == n.incarnation && n.viewOf >= n.incarnation && n.clock() < n.leaseEnd
+}
+
 // leased reports whether the lease of the node's session covers the epoch.
 func (n *node) leased(epoch uint64) bool {
-	if n.leaseFor != n.incarnation || n.viewOf < n.incarnation || n.clock() >= n.leaseEnd {
+	if !n.holdsLease() {
 		return false
 	}
 	return (n.view.Epoch == epoch || n.w.opt.Rules.Breaks(planted.LeaseOfAnyEpoch)) && n.servingEpoch() == epoch

@@ -48,12 +48,17 @@ const (
 	handOvers
 	confirmed
 	inSyncChanges
+	abdications
+	comparisons
+	damages
+	remade
 	numCounts
 )
 
 var countNames = [numCounts]string{
 	"acknowledged writes", "refusals", "unknown outcomes", "reads", "stale reads", "repeated requests", "expirations", "crashes",
-	"epochs", "snapshots", "wiped disks", "hand-overs", "confirmed reads", "in-sync changes",
+	"epochs", "snapshots", "wiped disks", "hand-overs", "confirmed reads", "in-sync changes", "abdications",
+	"equal copies", "damaged copies", "copies made anew",
 }
 
 func (c Counts) String() string {

@@ -52,8 +52,10 @@ type world struct {
 	history []*operation
 	serving map[uint64]*node // by epoch
 	healing bool
-	// away is the node that is not there in the end, nil if all are.
+	// away is the node that is not there in the end, nil if all are; apart says
+	// that it is up, and reaches the control plane and nobody else.
 	away   *node
+	apart  bool
 	result Result
 }
 

@@ -24,6 +24,10 @@ type Batch struct {
 	Through Position
 	// Writes are those of all entries, in order of the log.
 	Writes []Write
+	// Then, unless nil, receives the checkpoint behind the batch, as soon as that
+	// has been packed: it holds if Apply succeeds, or tells that the batch is
+	// applied.
+	Then *Checkpoint
 }
 
 // Apply makes the batches durable, in few large transactions. A transaction
@@ -131,6 +135,9 @@ func (p *packer) addBatch(b *Batch) error {
 	c := p.checkpoint(b.Partition)
 	c.Position = b.Through
 	p.setCheckpoint(b.Partition, c)
+	if b.Then != nil {
+		*b.Then = c
+	}
 	return nil
 }
 

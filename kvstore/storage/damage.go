@@ -57,6 +57,13 @@ func (s *Store) notice(g generation, err error) error {
 	return err
 }
 
+// Condemn takes down that the data of a generation of the partition are not
+// those of the other replicas. It has no effect if others have taken their
+// place.
+func (s *Store) Condemn(partition uint32, number uint64, why string) {
+	_ = s.notice(generation{partition, number}, fmt.Errorf("%w: %s", ErrCorrupt, why))
+}
+
 // recordDamage makes durable what has been noticed, and then tells the owner
 // of the store.
 func (s *Store) recordDamage() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -288,4 +289,42 @@ func TestLostCheckpoint(t *testing.T) {
 			wantValue(t, s, 1, "new", "value")
 		})
 	}
+}
+
+func TestCheckpointsBehindBatches(t *testing.T) {
+	s := mustOpen(t, Options{Dir: t.TempDir()})
+	defer mustClose(t, s)
+	first, second := batch(1, set(1, "a", "1")), batch(1, set(2, "b", "2"))
+	first.Then, second.Then = new(Checkpoint), new(Checkpoint)
+	mustApply(t, s, first, second, batch(1, set(3, "c", "3")))
+	for i, c := range []*Checkpoint{first.Then, second.Then} {
+		if c.LSN != uint64(i+1) || c.Sum.Count != c.LSN {
+			t.Errorf("batch %d ends with %+v", i+1, c)
+		}
+	}
+	other := mustOpen(t, Options{Dir: t.TempDir()})
+	defer mustClose(t, other)
+	mustApply(t, other, batch(1, set(1, "a", "1"), set(2, "b", "2")))
+	if c, _ := other.Checkpoint(1); c.Sum != second.Then.Sum {
+		t.Errorf("behind the same entries are %+v and %+v", c.Sum, second.Then.Sum)
+	}
+}
+
+func TestCondemnedDataAreDamaged(t *testing.T) {
+	s := mustOpen(t, Options{Dir: t.TempDir()})
+	mustApply(t, s, batch(1, set(1, "a", "1")))
+	c, _ := s.Checkpoint(1)
+	s.Condemn(1, c.Generation+1, "others")
+	s.Condemn(2, 1, "none")
+	if all := s.DamagedPartitions(); len(all) != 0 {
+		t.Fatalf("what is not there is damaged: %v", all)
+	}
+	s.Condemn(1, c.Generation, "they differ")
+	if err := s.Damaged(1); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "they differ") {
+		t.Errorf("condemned data: %v", err)
+	}
+	if _, err := s.Snapshot(1); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a snapshot of condemned data: %v", err)
+	}
+	mustClose(t, s)
 }

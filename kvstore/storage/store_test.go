@@ -49,7 +49,7 @@ func del(lsn uint64, key string) Write {
 // batch returns the writes as one of a partition, through the last of them.
 func batch(partition uint32, writes ...Write) Batch {
 	last := writes[len(writes)-1]
-	return Batch{partition, Position{last.Epoch, last.LSN}, writes}
+	return Batch{Partition: partition, Through: Position{last.Epoch, last.LSN}, Writes: writes}
 }
 
 func mustApply(t testing.TB, s *Store, batches ...Batch) {
