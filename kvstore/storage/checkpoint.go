@@ -125,6 +125,9 @@ func (s *Store) survey() (err error) {
 		if err := s.surveyCheckpoints(txn, it); err != nil {
 			return err
 		}
+		if err := s.surveyLoads(it); err != nil {
+			return err
+		}
 		known := make(map[generation]bool)
 		for partition, c := range s.checkpoints {
 			known[generation{partition, c.Generation}] = true
@@ -132,8 +135,10 @@ func (s *Store) survey() (err error) {
 		prefix := garbagePrefix()
 		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
 			g, _ := parseGeneration(it.Item().Key()[len(prefix):])
-			s.garbage = append(s.garbage, g)
 			known[g] = true
+			if l := s.loads[g.partition]; l == nil || l.generation != g.number {
+				s.garbage = append(s.garbage, g)
+			}
 		}
 		for it.Rewind(); it.Valid(); it.Seek(after(it.Item().Key())) {
 			g, ok := parseGeneration(it.Item().Key())

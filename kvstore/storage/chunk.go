@@ -27,20 +27,54 @@ var ErrChunk = errors.New("storage: not an intact chunk")
 // AppendChunk appends the encoding of items to dst. Keys are shorter than
 // 64 KiB.
 func AppendChunk(dst []byte, items []Item) []byte {
-	start := len(dst)
-	dst = append(dst, chunkVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(items)))
+	w := beginChunk(dst)
 	for i := range items {
-		item := &items[i]
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(item.Key)))
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(item.Data)))
-		dst = binary.LittleEndian.AppendUint64(dst, item.Epoch)
-		dst = binary.LittleEndian.AppendUint64(dst, item.LSN)
-		dst = binary.LittleEndian.AppendUint64(dst, item.Expires)
-		dst = append(dst, item.Key...)
-		dst = append(dst, item.Data...)
+		w.begin(items[i].Key, items[i].Value)
+		w.itemEnd()
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return w.end()
+}
+
+// chunkWriter encodes a chunk at the end of buf, item by item.
+type chunkWriter struct {
+	buf []byte
+	// start is where the chunk begins, item where the last item does, and data
+	// where its data do.
+	start, item, data int
+	count             uint32
+}
+
+func beginChunk(dst []byte) chunkWriter {
+	return chunkWriter{start: len(dst), buf: append(dst, chunkVersion, 0, 0, 0, 0)}
+}
+
+// begin appends an item whose data go on with what more appends.
+func (w *chunkWriter) begin(key []byte, v Value) {
+	w.item = len(w.buf)
+	b := binary.LittleEndian.AppendUint16(w.buf, uint16(len(key)))
+	b = append(b, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, v.Epoch)
+	b = binary.LittleEndian.AppendUint64(b, v.LSN)
+	b = binary.LittleEndian.AppendUint64(b, v.Expires)
+	b = append(b, key...)
+	w.data = len(b)
+	w.buf = append(b, v.Data...)
+	w.count++
+}
+
+// more appends to the data of the item.
+func (w *chunkWriter) more(b []byte) { w.buf = append(w.buf, b...) }
+
+// itemEnd ends the item and returns its data.
+func (w *chunkWriter) itemEnd() []byte {
+	binary.LittleEndian.PutUint32(w.buf[w.item+2:], uint32(len(w.buf)-w.data))
+	return w.buf[w.data:len(w.buf):len(w.buf)]
+}
+
+// end returns buf with the whole chunk.
+func (w *chunkWriter) end() []byte {
+	binary.LittleEndian.PutUint32(w.buf[w.start+1:], w.count)
+	return binary.LittleEndian.AppendUint32(w.buf, crc32.Checksum(w.buf[w.start:], castagnoli))
 }
 
 // DecodeChunk returns the items of a chunk; keys and values point into b.

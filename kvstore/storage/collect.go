@@ -10,6 +10,26 @@ import (
 // collectBatch is how many keys of garbage one transaction deletes.
 const collectBatch = 1000
 
+// Garbage is what is left of data that nobody refers to any more.
+type Garbage struct {
+	// Generations are those with keys that are not deleted yet.
+	Generations int
+	// Deleted counts the keys that were, and Reclaims how often the space of a
+	// lot of them was returned to the file system, since the store was opened.
+	Deleted, Reclaims uint64
+}
+
+// Garbage returns how far the collector is.
+func (s *Store) Garbage() Garbage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := Garbage{Generations: len(s.garbage), Deleted: s.deleted.Load(), Reclaims: s.reclaims.Load()}
+	if s.collecting {
+		g.Generations++
+	}
+	return g
+}
+
 // discard makes the collector delete g, which no checkpoint names any more.
 func (s *Store) discard(g generation) {
 	s.mu.Lock()
@@ -29,6 +49,11 @@ func (s *Store) collectGarbage(ctx context.Context) {
 			}
 			continue
 		}
+		if s.worthReclaiming() {
+			if err := s.reclaim(ctx); err != nil {
+				return
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -40,7 +65,8 @@ func (s *Store) collectGarbage(ctx context.Context) {
 func (s *Store) nextGarbage() (g generation, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.garbage) == 0 {
+	s.collecting = len(s.garbage) > 0
+	if !s.collecting {
 		return generation{}, false
 	}
 	g, s.garbage = s.garbage[0], s.garbage[1:]
@@ -54,7 +80,7 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 		prefix := part.appendPrefix(nil)
 		from := prefix
 		for {
-			keys := s.keysFrom(prefix, from)
+			keys, size := s.keysFrom(prefix, from)
 			if len(keys) == 0 {
 				break
 			}
@@ -73,20 +99,26 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 				return s.fail("delete garbage", err)
 			}
 			deleted += len(keys)
+			s.deleted.Add(uint64(len(keys)))
+			s.deletedBytes += size
 			from = keys[len(keys)-1]
 		}
 	}
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(g.mark()) }); err != nil {
 		return s.fail("delete garbage", err)
 	}
+	s.mu.Lock()
+	s.deletedAt = s.opened
+	s.mu.Unlock()
 	if deleted > 0 {
 		s.opts.Logger.Info("garbage deleted", "partition", g.partition, "generation", g.number, "keys", deleted)
 	}
 	return nil
 }
 
-// keysFrom returns the first keys with the prefix, from the given one on.
-func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte) {
+// keysFrom returns the first keys with the prefix, from the given one on, and
+// what they take with their values.
+func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte, size int64) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
@@ -99,6 +131,7 @@ func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte) {
 	}()
 	for it.Seek(from); it.Valid() && len(keys) < collectBatch; it.Next() {
 		keys = append(keys, it.Item().KeyCopy(nil))
+		size += it.Item().EstimatedSize()
 	}
-	return keys
+	return keys, size
 }

@@ -63,3 +63,24 @@ func FuzzParseGeneration(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeLoadRecord(f *testing.F) {
+	r := loadRecord{9, Origin{1, "node", "store", "pin", Position{2, 3}, Sum{4, 5}}, Loaded{Sum{6, 7}, 8, []byte("key")}}
+	f.Add(r.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n := len(b) - 4; n >= 0 {
+			binary.LittleEndian.PutUint32(b[n:], crc32.Checksum(b[:n], castagnoli))
+		}
+		r, err := decodeLoadRecord(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%v, want ErrCorrupt", err)
+			}
+			return
+		}
+		if again := r.encode(); !bytes.Equal(again, b) {
+			t.Errorf("%x decodes, but encodes again as %x", b, again)
+		}
+	})
+}

@@ -12,7 +12,9 @@ import (
 //	0xffffffff | 'c' | partition (4)                 a checkpoint
 //	0xffffffff | 'g' | partition (4) | generation    a mark of garbage
 //	0xffffffff | 'd' | partition (4)                 a mark of damage
+//	0xffffffff | 'l' | partition (4)                 an unfinished load
 //	0xffffffff | 'i'                                 the identity
+//	0xffffffff | 'p'                                 padding, see writeOut
 //
 // Numbers are big-endian, so that a generation is one range of keys.
 const (
@@ -78,6 +80,12 @@ func damagePrefix() []byte { return ownKey('d') }
 // trusted.
 func damageKey(partition uint32) []byte {
 	return binary.BigEndian.AppendUint32(damagePrefix(), partition)
+}
+
+func loadPrefix() []byte { return ownKey('l') }
+
+func loadKey(partition uint32) []byte {
+	return binary.BigEndian.AppendUint32(loadPrefix(), partition)
 }
 
 func checkpointPrefix() []byte { return ownKey('c') }

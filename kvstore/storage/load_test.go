@@ -40,22 +40,19 @@ func transfer(t testing.TB, from, to *Store, partition uint32) *Loader {
 		t.Fatal(err)
 	}
 	defer snap.Close()
-	l, err := to.Load(partition)
+	l, err := to.Load(partition, Origin{Base: snap.Checkpoint().Position, Sum: snap.Checkpoint().Sum})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for {
-		items, err := snap.Next(10_000)
+		items, err := next(snap, 10_000)
 		if errors.Is(err, io.EOF) {
-			if l.Sum() != snap.Checkpoint().Sum {
-				t.Fatalf("loaded %+v, the source has %+v", l.Sum(), snap.Checkpoint().Sum)
+			if l.Loaded().Sum != snap.Checkpoint().Sum {
+				t.Fatalf("loaded %+v, the source has %+v", l.Loaded().Sum, snap.Checkpoint().Sum)
 			}
 			return l
 		}
 		if err != nil {
-			t.Fatal(err)
-		}
-		if items, err = DecodeChunk(AppendChunk(nil, items)); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Add(items); err != nil {
@@ -77,10 +74,10 @@ func TestLoadReplacesAPartition(t *testing.T) {
 	if c, _ := s.Checkpoint(1); c.LSN != 2 {
 		t.Errorf("the checkpoint moved to %d before the load was committed", c.LSN)
 	}
-	if err := l.Commit(Position{1, 3001}); err != nil {
+	if err := l.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Commit(Position{1, 3001}); !errors.Is(err, ErrClosed) {
+	if err := l.Commit(); !errors.Is(err, ErrClosed) {
 		t.Errorf("second Commit = %v, want ErrClosed", err)
 	}
 	l.Abort()
@@ -134,7 +131,7 @@ func TestLoadRefusesDisorder(t *testing.T) {
 		"empty":     {""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := s.Load(1)
+			l, err := s.Load(1, Origin{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +190,7 @@ func TestSnapshotDoesNotChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := snap.Next(1)
+	first, err := next(snap, 1)
 	if err != nil || len(first) != 1 {
 		t.Fatalf("Next(1) = %d items, %v, want one", len(first), err)
 	}
@@ -221,12 +218,12 @@ func TestSnapshotDoesNotChange(t *testing.T) {
 	if c := snap.Checkpoint(); c.LSN != 1000 || c.Sum.Count != 1000 {
 		t.Errorf("the snapshot's checkpoint is %+v", c)
 	}
-	if _, err := snap.Next(1); !errors.Is(err, io.EOF) {
+	if _, err := next(snap, 1); !errors.Is(err, io.EOF) {
 		t.Errorf("Next after the end = %v, want io.EOF", err)
 	}
 	snap.Close()
 	snap.Close()
-	if _, err := snap.Next(1); !errors.Is(err, ErrClosed) {
+	if _, err := next(snap, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("Next after Close = %v, want ErrClosed", err)
 	}
 	if n := len(dump(t, s, 1)); n != 1000 {

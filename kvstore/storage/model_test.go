@@ -110,7 +110,7 @@ func TestStoreAgainstModel(t *testing.T) {
 			},
 			"load": func(t *rapid.T) {
 				id := partition.Draw(t, "partition")
-				l, err := s.Load(id)
+				l, err := s.Load(id, Origin{Base: Position{3, rapid.Uint64Range(1, 100).Draw(t, "base")}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -130,11 +130,11 @@ func TestStoreAgainstModel(t *testing.T) {
 					l.Abort()
 					return
 				}
-				base := Position{3, rapid.Uint64Range(1, 100).Draw(t, "base")}
-				if err := l.Commit(base); err != nil {
+				l.load.origin.Sum = l.loaded.Sum
+				if err := l.Commit(); err != nil {
 					t.Fatal(err)
 				}
-				model[id] = &modelPartition{base, values}
+				model[id] = &modelPartition{l.Origin().Base, values}
 			},
 			"drop": func(t *rapid.T) {
 				id := partition.Draw(t, "partition")

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -27,9 +28,19 @@ type Snapshot struct {
 	checkpoint Checkpoint
 	txn        *badger.Txn
 	it         *badger.Iterator
-	sum        Sum
 	hasher
-	err error
+	// progress is behind the last chunk, and before that chunk.
+	progress
+	before progress
+	err    error
+}
+
+// progress is how far a snapshot has been read.
+type progress struct {
+	sum  Sum
+	last []byte
+	// partial: the sum is not that of everything through last.
+	partial bool
 }
 
 // Snapshot opens a snapshot of the last transaction applied, or returns
@@ -56,44 +67,99 @@ func (s *Store) Snapshot(partition uint32) (_ *Snapshot, err error) {
 	g := generation{partition, c.Generation}
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: g.appendPrefix(nil)})
 	it.Rewind()
-	return &Snapshot{store: s, generation: g, checkpoint: c, txn: txn, it: it}, nil
+	snap := &Snapshot{store: s, generation: g, checkpoint: c, txn: txn, it: it}
+	s.mu.Lock()
+	s.opened++
+	s.snapshots[snap] = s.opened
+	s.mu.Unlock()
+	return snap, nil
 }
 
 // Checkpoint says what the snapshot shows, read in the same transaction.
 func (s *Snapshot) Checkpoint() Checkpoint { return s.checkpoint }
 
-// Next returns the next items in order of their keys: at least one and, but
-// for that, at most maxBytes. They belong to the caller. At the end it
-// returns [io.EOF], but only if all items of the partition have been
-// returned, by the number and the digest of the checkpoint; otherwise
-// [ErrCorrupt]. After an error it returns the same again.
-func (s *Snapshot) Next(maxBytes int) (items []Item, err error) {
+// After has the snapshot go on behind a key, from the beginning if it is nil.
+// That costs nothing where the last chunk ended.
+func (s *Snapshot) After(key []byte) {
+	switch {
+	case s.err == nil && bytes.Equal(key, s.last):
+		return
+	case bytes.Equal(key, s.before.last) && !s.before.partial:
+		s.sum, s.partial = s.before.sum, false
+	case len(key) == 0:
+		s.sum, s.partial = Sum{}, false
+	default:
+		s.partial = true
+	}
+	if s.err != nil && !errors.Is(s.err, io.EOF) {
+		return
+	}
+	s.err = nil
+	s.last = bytes.Clone(key)
+	if len(key) == 0 {
+		s.it.Rewind()
+		return
+	}
+	at := s.generation.key(key)
+	if s.it.Seek(at); s.it.Valid() && bytes.Equal(s.it.Item().Key(), at) {
+		s.it.Next()
+	}
+}
+
+// Next appends to dst a chunk with the next items in order of their keys: at
+// least one and, but for that, at most maxBytes of them. At the end it returns
+// [io.EOF], but only if all items of the partition have been seen, by the
+// number and the digest of the checkpoint; otherwise [ErrCorrupt]. A snapshot
+// that has left out or repeated some, other than the last chunk, leaves that
+// comparison to who has the items. After an error it returns the same again.
+func (s *Snapshot) Next(dst []byte, maxBytes int) (chunk []byte, err error) {
 	if s.err != nil {
-		return nil, s.err
+		return dst, s.err
 	}
 	defer func() { s.err = s.store.notice(s.generation, err) }()
 	defer recovered(&err, debug.SetPanicOnFault(true))
-	for size := 0; s.it.Valid(); s.it.Next() {
+	s.before = progress{s.sum, bytes.Clone(s.last), s.partial}
+	w := beginChunk(dst)
+	for ; s.it.Valid(); s.it.Next() {
 		item := s.it.Item()
-		if len(items) > 0 && size+int(item.EstimatedSize()) > maxBytes {
-			return items, nil
+		if w.count > 0 && len(w.buf)-w.start+int(item.EstimatedSize()) > maxBytes {
+			break
 		}
-		raw, v, err := readItem(s.txn, item, s.generation)
-		if err != nil {
-			return nil, err
+		if err := s.append(&w, item); err != nil {
+			return dst, err
 		}
-		i := Item{bytes.Clone(item.Key()[itemPrefix:]), v}
-		s.sum.add(s.hash(raw, i.Key))
-		size += i.size()
-		items = append(items, i)
 	}
-	if len(items) > 0 {
-		return items, nil
+	if w.count == 0 {
+		return dst, s.end()
 	}
-	return nil, s.end()
+	return w.end(), nil
 }
 
-// verify does what Next does, without a copy of the items, and returns how
+// append adds the verified item to the chunk.
+func (s *Snapshot) append(w *chunkWriter, item *badger.Item) error {
+	key := item.Key()[itemPrefix:]
+	return item.Value(func(b []byte) error {
+		if err := stored(b).check(); err != nil {
+			return fmt.Errorf("key %q of partition %d: %w", key, s.generation.partition, err)
+		}
+		v := stored(b).value()
+		w.begin(key, v)
+		if stored(b).split() {
+			if err := viewRest(s.txn, s.generation, key, w.more); err != nil {
+				return err
+			}
+		}
+		v.Data = w.itemEnd()
+		if valueCRC(s.generation.partition, key, v) != stored(b).crc() {
+			return s.generation.mismatch(key)
+		}
+		s.sum.add(s.hash(b, key))
+		s.last = append(s.last[:0], key...)
+		return nil
+	})
+}
+
+// verify does what Next does, without a chunk, and returns how
 // many bytes it has gone through: about maxBytes, less at the end.
 func (s *Snapshot) verify(maxBytes int) (n int, err error) {
 	if s.err != nil {
@@ -125,7 +191,7 @@ func (s *Snapshot) verify(maxBytes int) (n int, err error) {
 
 // end returns io.EOF if all that was written has been seen.
 func (s *Snapshot) end() error {
-	if s.sum != s.checkpoint.Sum {
+	if !s.partial && s.sum != s.checkpoint.Sum {
 		return fmt.Errorf("%w: %d items of partition %d were found and %d were written: its data must be loaded anew",
 			ErrCorrupt, s.sum.Count, s.generation.partition, s.checkpoint.Sum.Count)
 	}
@@ -141,5 +207,9 @@ func (s *Snapshot) Close() {
 	s.txn.Discard()
 	s.txn = nil
 	s.err = ErrClosed
+	s.store.mu.Lock()
+	delete(s.store.snapshots, s)
+	s.store.mu.Unlock()
+	signal(s.store.collect) // what it showed may be reclaimed
 	s.store.users.Done()
 }

@@ -163,6 +163,15 @@ type Store struct {
 	nextGeneration uint64
 	garbage        []generation
 	damaged        map[uint32]damage
+	// loads are the unfinished ones.
+	loads map[uint32]*load
+	// snapshots are the open ones, and opened counts all there were.
+	snapshots map[*Snapshot]uint64
+	opened    uint64
+	// deletedAt is what opened was at the last deletion of garbage, and
+	// collecting says that one goes on.
+	deletedAt  uint64
+	collecting bool
 	// users are the calls in progress and the open snapshots and loaders.
 	users sync.WaitGroup
 
@@ -172,7 +181,13 @@ type Store struct {
 	collect    chan struct{}
 	noticed    chan struct{}
 
-	collectLimit     *rate.Limiter
+	collectLimit      *rate.Limiter
+	deleted, reclaims atomic.Uint64
+	// deletedBytes is about how much was deleted and not reclaimed; it belongs
+	// to the collector.
+	deletedBytes int64
+	flattening   sync.WaitGroup
+
 	scrubLimit       *rate.Limiter
 	scrubbed, passes atomic.Uint64
 
@@ -203,9 +218,12 @@ func Open(opts Options) (_ *Store, err error) {
 		db:      db,
 		turn:    make(chan struct{}, 1),
 		damaged: make(map[uint32]damage),
-		collect: make(chan struct{}, 1),
-		noticed: make(chan struct{}, 1),
-		closed:  make(chan struct{}),
+		loads:   make(map[uint32]*load),
+
+		snapshots: make(map[*Snapshot]uint64),
+		collect:   make(chan struct{}, 1),
+		noticed:   make(chan struct{}, 1),
+		closed:    make(chan struct{}),
 
 		closeTimeout: closeTimeout,
 
@@ -254,6 +272,7 @@ func (s *Store) Close() error {
 	var err error
 	go func() {
 		defer close(s.closed)
+		s.flattening.Wait()
 		err = s.db.Close()
 	}()
 	timeout := time.NewTimer(s.closeTimeout)

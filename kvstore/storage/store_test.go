@@ -89,7 +89,7 @@ func dump(t testing.TB, s *Store, partition uint32) []Item {
 func readAll(snap *Snapshot) ([]Item, error) {
 	var all []Item
 	for {
-		items, err := snap.Next(1000)
+		items, err := next(snap, 1000)
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
@@ -98,6 +98,15 @@ func readAll(snap *Snapshot) ([]Item, error) {
 		}
 		all = append(all, items...)
 	}
+}
+
+// next returns the items of the next chunk.
+func next(snap *Snapshot, maxBytes int) ([]Item, error) {
+	chunk, err := snap.Next(nil, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeChunk(chunk)
 }
 
 // eventually polls a condition that another goroutine will make true.
@@ -178,7 +187,7 @@ func TestLargestValuesAndKeys(t *testing.T) {
 			t.Errorf("the snapshot has %d items, want 4", n)
 		}
 		c, _ := s.Checkpoint(1)
-		if keys := s.keysFrom(generation{1, c.Generation}.rest().appendPrefix(nil), generation{1, c.Generation}.rest().appendPrefix(nil)); len(keys) != 2 {
+		if keys, _ := s.keysFrom(generation{1, c.Generation}.rest().appendPrefix(nil), generation{1, c.Generation}.rest().appendPrefix(nil)); len(keys) != 2 {
 			t.Errorf("there are rests of %d values, want 2", len(keys))
 		}
 		mustClose(t, s)
@@ -317,7 +326,7 @@ func TestPartitionOutOfRange(t *testing.T) {
 	if err := s.Apply([]Batch{batch(1<<24, set(1, "a", "b"))}); err == nil {
 		t.Error("Apply took partition 2^24")
 	}
-	if _, err := s.Load(1 << 24); err == nil {
+	if _, err := s.Load(1<<24, Origin{}); err == nil {
 		t.Error("Load took partition 2^24")
 	}
 }
@@ -328,7 +337,7 @@ func TestNoSpace(t *testing.T) {
 	if err := s.Apply([]Batch{batch(1, set(1, "a", "b"))}); !errors.Is(err, ErrNoSpace) || errors.Is(err, ErrFailed) {
 		t.Errorf("Apply = %v, want ErrNoSpace", err)
 	}
-	l, err := s.Load(1)
+	l, err := s.Load(1, Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}

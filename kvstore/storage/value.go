@@ -46,17 +46,44 @@ func valueCRC(partition uint32, key []byte, v Value) uint32 {
 
 // encodeValue returns what is stored for v; rest is nil unless v is long.
 func encodeValue(partition uint32, key []byte, v Value) (main, rest []byte) {
-	head, format := v.Data, byte(formatWhole)
-	if valueHeader+len(v.Data) >= inlineLimit {
-		head, rest, format = v.Data[:splitAt], v.Data[splitAt:], formatSplit
+	main, rest = v.parts()
+	return appendMain(make([]byte, 0, valueHeader+len(main)), partition, key, v, main), rest
+}
+
+// appendValue appends what encodeValue returns to dst, where main and rest
+// stand then.
+func appendValue(dst []byte, partition uint32, key []byte, v Value) (_, main, rest []byte) {
+	head, tail := v.parts()
+	start := len(dst)
+	dst = appendMain(dst, partition, key, v, head)
+	end := len(dst)
+	if tail != nil {
+		dst = append(dst, tail...)
+		rest = dst[end:len(dst):len(dst)]
 	}
-	main = make([]byte, 0, valueHeader+len(head))
-	main = append(main, format)
-	main = binary.LittleEndian.AppendUint64(main, v.Epoch)
-	main = binary.LittleEndian.AppendUint64(main, v.LSN)
-	main = binary.LittleEndian.AppendUint64(main, v.Expires)
-	main = binary.LittleEndian.AppendUint32(main, valueCRC(partition, key, v))
-	return append(main, head...), rest
+	return dst, dst[start:end:end], rest
+}
+
+// parts returns the data that stand behind the header, and those that stand
+// elsewhere, nil if the value is whole.
+func (v *Value) parts() (head, rest []byte) {
+	if valueHeader+len(v.Data) >= inlineLimit {
+		return v.Data[:splitAt], v.Data[splitAt:]
+	}
+	return v.Data, nil
+}
+
+func appendMain(dst []byte, partition uint32, key []byte, v Value, head []byte) []byte {
+	format := byte(formatWhole)
+	if len(head) < len(v.Data) {
+		format = formatSplit
+	}
+	dst = append(dst, format)
+	dst = binary.LittleEndian.AppendUint64(dst, v.Epoch)
+	dst = binary.LittleEndian.AppendUint64(dst, v.LSN)
+	dst = binary.LittleEndian.AppendUint64(dst, v.Expires)
+	dst = binary.LittleEndian.AppendUint32(dst, valueCRC(partition, key, v))
+	return append(dst, head...)
 }
 
 // stored is an item as Badger has it: the value with its header.
