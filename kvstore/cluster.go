@@ -22,6 +22,9 @@ type Cluster interface {
 	ProposeInSync(ctx context.Context, c clusterkit.InSyncChange) error
 	Transfer(ctx context.Context, t clusterkit.TransferRequest) error
 	CopyAnew(ctx context.Context, req clusterkit.CopyAnewRequest) error
+
+	SetMetadata(ctx context.Context, key, value string) error
+	DeleteMetadata(ctx context.Context, key string) error
 }
 
 // viewOf translates what the map says of a partition for the protocol.

@@ -3,6 +3,7 @@ package kvstore_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -136,6 +137,7 @@ type handle struct {
 	frozen  atomic.Pointer[clusterkit.Map]
 	looked  atomic.Int64
 	past    []*clusterkit.Map // shown before the present one
+	hooks   hooks
 }
 
 func (h *handle) Map() *clusterkit.Map {
@@ -224,6 +226,25 @@ func (h *handle) CopyAnew(_ context.Context, req clusterkit.CopyAnewRequest) err
 		if p.Primary == req.Member.Node {
 			p.Primary, p.Epoch = others[0].Node, p.Epoch+1
 		}
+		return nil
+	})
+}
+
+func (h *handle) SetMetadata(_ context.Context, key, value string) error {
+	return h.change(func(m *clusterkit.Map) error {
+		m.Metadata = maps.Clone(m.Metadata)
+		if m.Metadata == nil {
+			m.Metadata = map[string]string{}
+		}
+		m.Metadata[key] = value
+		return nil
+	})
+}
+
+func (h *handle) DeleteMetadata(_ context.Context, key string) error {
+	return h.change(func(m *clusterkit.Map) error {
+		m.Metadata = maps.Clone(m.Metadata)
+		delete(m.Metadata, key)
 		return nil
 	})
 }

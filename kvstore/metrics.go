@@ -23,6 +23,9 @@ type metrics struct {
 	stale    prometheus.Counter
 	// compared counts comparisons of copies, by outcome.
 	compared *prometheus.CounterVec
+	migrated migrationMetrics
+	// answered has how long requests take, for the pace of copies.
+	answered latencies
 }
 
 // succeeded are found once, because finding a metric by its labels takes longer
@@ -34,6 +37,7 @@ type succeeded struct {
 
 func newMetrics() *metrics {
 	m := &metrics{
+		migrated:  newMigrationMetrics(),
 		succeeded: map[string]succeeded{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kvstore_requests_total",
@@ -115,14 +119,16 @@ func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 	} {
 		errs = append(errs, to.Register(c))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.migrated.register(n, to))...)
 }
 
 // observe counts a request that began at start.
 func (m *metrics) observe(op string, start time.Time, err error) {
+	took := time.Since(start)
+	m.answered.observe(took)
 	if s, ok := m.succeeded[op]; ok && err == nil {
 		s.requests.Inc()
-		s.duration.Observe(time.Since(start).Seconds())
+		s.duration.Observe(took.Seconds())
 		return
 	}
 	code := "ok"
@@ -132,5 +138,5 @@ func (m *metrics) observe(op string, start time.Time, err error) {
 		code = "internal"
 	}
 	m.requests.WithLabelValues(op, code).Inc()
-	m.duration.WithLabelValues(op).Observe(time.Since(start).Seconds())
+	m.duration.WithLabelValues(op).Observe(took.Seconds())
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/migration"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
@@ -21,6 +22,8 @@ func TestMetrics(t *testing.T) {
 	t.Cleanup(func() { _ = store.Close() })
 	n := &Node{metrics: newMetrics(), replicas: map[uint32]*replica{}, storage: store}
 	n.applier = newApplier(n)
+	n.pace = newPace(migration.Settings{BytesPerSecond: 1 << 20}, &n.metrics.answered)
+	n.migrations, n.pins = newMigrations(n), newPins(n)
 	served := &replica{id: 1}
 	served.serving.Store(4)
 	n.replicas[1], n.replicas[2] = served, &replica{id: 2}
@@ -35,6 +38,9 @@ func TestMetrics(t *testing.T) {
 	n.metrics.observe("set", time.Now(), errors.New("disk on fire"))
 
 	n.metrics.reject(replication.BadChecksum)
+	n.metrics.migrated.failed(fmt.Errorf("wrapped: %w", errPinGone))
+	n.metrics.migrated.failed(errors.New("disk on fire"))
+	n.metrics.migrated.in.Add(5)
 
 	got := map[string]float64{}
 	families, err := registry.Gather()
@@ -61,6 +67,16 @@ func TestMetrics(t *testing.T) {
 		"kvstore_partitions_served":                  1,
 		"kvstore_apply_backlog_bytes":                77,
 		"kvstore_damaged_partitions":                 0,
+
+		"kvstore_migration_bytes_total in":            5,
+		"kvstore_migration_bytes_total out":           0,
+		"kvstore_migration_active copying snapshot":   0,
+		"kvstore_migration_failures_total gone":       1,
+		"kvstore_migration_failures_total other":      1,
+		"kvstore_migration_failures_total spoilt":     0,
+		"kvstore_migration_snapshots_given":           0,
+		"kvstore_migration_throttle_bytes_per_second": 1 << 20,
+		"kvstore_migration_garbage_copies":            0,
 
 		"kvstore_replication_rejected_frames_total checksum": 1,
 		"kvstore_replication_rejected_frames_total epoch":    0,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/migration"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
@@ -42,6 +43,12 @@ type Options struct {
 	// are verified; see [storage.Options].
 	ScrubBytesPerSecond int
 	ScrubEvery          time.Duration
+	// Migration says how much copies may take, unless the cluster has another
+	// throttle. Default [migration.Defaults].
+	Migration migration.Settings
+	// CollectPerSecond is how many keys of copies that were given up are deleted
+	// in a second; see [storage.Options].
+	CollectPerSecond int
 	// LogFS is the file system of the log. Default [wal.OS].
 	LogFS wal.FS
 }
@@ -61,13 +68,15 @@ type Node struct {
 	self    replication.Peer
 	started time.Time
 
-	storage   *storage.Store
-	commitLog *commitLog
-	applier   *applier
-	metrics   *metrics
-	peers     *peers
-	proposals *proposals
-	fetches   *fetches
+	storage    *storage.Store
+	commitLog  *commitLog
+	applier    *applier
+	metrics    *metrics
+	peers      *peers
+	proposals  *proposals
+	pace       *pace
+	migrations *migrations
+	pins       *pins
 	// comparisons are those of copies that this node leads with others.
 	comparisons *comparisons
 	receiver    *replication.Receiver
@@ -113,6 +122,9 @@ func Open(opts Options) (*Node, error) {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = defaultCacheBytes
 	}
+	if opts.Migration == (migration.Settings{}) {
+		opts.Migration = migration.Defaults()
+	}
 	self := opts.Cluster.Self()
 	n := &Node{
 		cluster:  opts.Cluster,
@@ -134,8 +146,10 @@ func Open(opts Options) (*Node, error) {
 	n.applier = newApplier(n)
 	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
 	n.proposals = newProposals(n)
-	n.fetches = newFetches(ctx, n)
 	n.comparisons = newComparisons(ctx, n)
+	n.pace = newPace(opts.Migration, &n.metrics.answered)
+	n.migrations = newMigrations(n)
+	n.pins = newPins(n)
 	n.receiver = replication.NewReceiver(n.clusterUUID, n.self, n.deliver, n.metrics.reject, n.log)
 	if err := n.recover(opts); err != nil {
 		cancel()
@@ -153,6 +167,7 @@ func Open(opts Options) (*Node, error) {
 	}
 	n.wg.Go(func() { n.reconcile(ctx) })
 	n.wg.Go(func() { n.standDown(ctx) })
+	n.wg.Go(func() { n.pace.adapt(ctx, n.moving) })
 	return n, nil
 }
 
@@ -165,7 +180,7 @@ func (n *Node) recover(opts Options) error {
 	store, err := storage.Open(storage.Options{
 		Dir: filepath.Join(dir, "data"), StoreID: n.self.Store,
 		ScrubBytesPerSecond: opts.ScrubBytesPerSecond, ScrubEvery: opts.ScrubEvery,
-		Logger: n.log,
+		CollectPerSecond: opts.CollectPerSecond, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -368,7 +383,8 @@ func (n *Node) Close() error {
 	n.wg.Wait()
 	n.receiver.Close()
 	n.peers.close()
-	n.fetches.wg.Wait()
+	n.migrations.close()
+	n.pins.shut()
 	n.comparisons.close()
 	return errors.Join(n.commitLog.log.Close(), n.storage.Close())
 }

@@ -87,6 +87,7 @@ func (p *process) start() {
 	server := p.server
 	p.serving.Go(func() { _ = server.Serve(l) })
 	p.cluster.open(p.id, p.addr, session)
+	p.cluster.hooks.run(p.cluster, p.node.Migrate)
 }
 
 func (p *process) track(conn net.Conn, state http.ConnState) {
@@ -141,6 +142,7 @@ func (p *process) kill() {
 	if p.node == nil {
 		return
 	}
+	defer p.cluster.hooks.stop()
 	_ = p.server.Close()
 	p.serving.Wait()
 	p.requests.Wait()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/migration"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
@@ -63,6 +64,9 @@ func (n *Node) reconcile(ctx context.Context) {
 // go of those that have gone.
 func (n *Node) follow(m *clusterkit.Map) {
 	n.underway.follow(m)
+	if err := n.pace.follow(m); err != nil {
+		n.log.Error("the throttle in the cluster's metadata cannot be; this node heeds its own", "key", migration.MetadataKey, "err", err)
+	}
 	if !n.present(m) {
 		return
 	}

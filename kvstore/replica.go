@@ -100,7 +100,7 @@ func (r *replica) carryOut(out partition.Output) {
 		n.comparisons.refuse(r.id, m)
 	}
 	if out.Snapshot != nil {
-		n.fetches.begin(r, *out.Snapshot)
+		n.migrations.want(r, *out.Snapshot)
 	}
 	if out.RoleChanged {
 		r.roleChanged()

@@ -79,6 +79,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
+	ck.HandlePartitionChange(node.Migrate)
 
 	router := kvstore.NewRouter(node)
 	defer router.Close()
@@ -177,9 +178,10 @@ func claimDataDir(dir string, returning bool) (string, error) {
 func routes(ck *clusterkit.ClusterKit, node *kvstore.Node, router *kvstore.Router) http.Handler {
 	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	r.Handle(replication.Path, node.Replication()).Methods(http.MethodPost)
-	r.HandleFunc(kvstore.SnapshotPath, node.ServeSnapshot).Methods(http.MethodGet)
+	r.HandleFunc(kvstore.SnapshotPath, node.ServeSnapshot)
 	r.PathPrefix(kvstore.CopiesPath).HandlerFunc(node.ServeCopies).Methods(http.MethodPost)
 	httpapi.Register(r, router)
+	httpapi.RegisterMigrations(r, node)
 	r.PathPrefix("/").Handler(ck.Handler())
 	return r
 }

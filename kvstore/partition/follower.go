@@ -126,6 +126,15 @@ func (r *Replica) SnapshotFailed() {
 	r.followCommit()
 }
 
+// Behind returns how many entries the primary has committed and this follower
+// has not, as far as it was told.
+func (r *Replica) Behind() uint64 {
+	if r.role != Follower {
+		return 0
+	}
+	return r.leaderCommit - min(r.leaderCommit, r.commit)
+}
+
 // reply answers a request as soon as everything that the answer rests on is
 // on disk: the promise, and for an Append that matched the entries.
 func (r *Replica) reply(req, m Message) {
