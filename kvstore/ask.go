@@ -71,6 +71,12 @@ func (s *source) ask(ctx context.Context, method string, query url.Values) (*htt
 	return nil, fmt.Errorf("%w: %s answered %s: %s", kind, s.peer.Node, resp.Status, strings.TrimSpace(string(text)))
 }
 
+// present reports whether the map shows the source alive.
+func (s *source) present() bool {
+	n := s.node.cluster.Map().Node(s.peer.Node)
+	return n != nil && n.Alive && n.Store == s.peer.Store
+}
+
 // hold has the source hold a snapshot and returns where it comes from.
 func (s *source) hold(ctx context.Context, urgent bool) (storage.Origin, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

@@ -222,6 +222,7 @@ func (n *Node) serveDigest(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
+	n.migrations.compared(q.Partition)
 	ctx, cancel := context.WithTimeout(req.Context(), compareTimeout)
 	defer cancel()
 	c, err := r.digestAt(ctx, q.At)

@@ -56,7 +56,7 @@ func failureReason(err error) string {
 // how that went. After one that was in vain it first waits for a while.
 func (c *copying) copySnapshot(ctx context.Context, w wantedSnapshot) {
 	n := c.node
-	c.note(func(f *migration.Facts) { f.Needed, f.Source = true, w.from.Node })
+	c.note(func(f *migration.Facts) { f.Needed, f.Comparing, f.Source = true, false, w.from.Node })
 	err := c.fetch(ctx, w)
 	if err == nil {
 		c.mu.Lock()
@@ -255,7 +255,7 @@ func (c *copying) read(ctx context.Context, from *source, pin string, after []by
 			if spoilt++; spoilt >= maxSpoilt {
 				return err
 			}
-		case !errors.Is(err, errUnreachable) && !errors.Is(err, errBusy), asked.Sub(heard) > sourcePatience:
+		case !errors.Is(err, errUnreachable) && !errors.Is(err, errBusy), asked.Sub(heard) > sourcePatience, !from.present():
 			return err
 		}
 		c.node.metrics.migrated.repeated.Inc()
@@ -279,33 +279,41 @@ func (c *copying) yield(ctx context.Context) (paused bool, err error) {
 
 // write adds the chunks to what is loaded.
 func (c *copying) write(ctx context.Context, l *storage.Loader, chunks <-chan chunkOf, free chan<- []byte) error {
-	flushed := time.Now()
-	for chunk := range chunks {
-		for {
-			err := l.Add(chunk.items)
-			if err == nil {
-				break
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
+	for {
+		select {
+		case chunk, ok := <-chunks:
+			if !ok {
+				return nil
 			}
-			if !errors.Is(err, storage.ErrNoSpace) {
+			if err := c.add(ctx, l, chunk.items); err != nil {
 				return err
 			}
-			c.stall(err.Error())
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(flushEvery):
-			}
-		}
-		c.loaded(l)
-		free <- chunk.buf
-		if time.Since(flushed) >= flushEvery {
+			c.loaded(l)
+			free <- chunk.buf
+		case <-flush.C:
 			if err := l.Flush(); err != nil {
 				return err
 			}
-			flushed = time.Now()
 		}
 	}
-	return nil
+}
+
+// add waits while the disk is full.
+func (c *copying) add(ctx context.Context, l *storage.Loader, items []storage.Item) error {
+	for {
+		err := l.Add(items)
+		if !errors.Is(err, storage.ErrNoSpace) {
+			return err
+		}
+		c.stall(err.Error())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(flushEvery):
+		}
+	}
 }
 
 // install makes the loaded data the partition's. The applier calls it, so that

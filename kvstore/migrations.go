@@ -180,6 +180,16 @@ func (m *migrations) take(c *copying) (wantedSnapshot, bool) {
 	return w, ok && m.node.replica(c.partition) == w.replica
 }
 
+// compared takes down that the primary compares a copy that is being made.
+func (m *migrations) compared(part uint32) {
+	m.mu.Lock()
+	c := m.open[part]
+	m.mu.Unlock()
+	if c != nil {
+		c.note(func(f *migration.Facts) { f.Comparing = true })
+	}
+}
+
 // active returns how many snapshots are being taken.
 func (m *migrations) active() int { return m.slots.inUse() }
 

@@ -176,6 +176,25 @@ func (p *process) request(ctx context.Context, method, key, value string) (strin
 	return string(body), nil
 }
 
+// metric returns the value of a counter or gauge of the node, with the label
+// value given, if any.
+func (p *process) metric(name, label string) float64 {
+	p.t.Helper()
+	families, err := p.registry.Gather()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	p.t.Fatalf("there is no metric %s %s", name, label)
+	return 0
+}
+
 // waitApplied waits until everything that is committed is in the storage.
 func (p *process) waitApplied() {
 	p.t.Helper()

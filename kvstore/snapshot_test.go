@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -29,18 +29,25 @@ func fill(t *testing.T, p *process) {
 // fillBut does so, and gives one key another value.
 func fillBut(t *testing.T, p *process, key string) {
 	t.Helper()
+	fillWith(t, p, stored, func(i int) []byte {
+		if fmt.Sprint("old ", i) == key {
+			return []byte("other")
+		}
+		return fmt.Append(nil, i)
+	})
+}
+
+// fillWith does so with n values.
+func fillWith(t *testing.T, p *process, n int, value func(i int) []byte) {
+	t.Helper()
 	store, err := storage.Open(storage.Options{Dir: filepath.Join(p.dir, "data"), StoreID: "disk-" + p.id})
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := storage.Batch{Through: storage.Position{Epoch: 1, LSN: stored}}
-	for i := range uint64(stored) {
-		name := fmt.Append(nil, "old ", i)
-		set := op.Op{Kind: op.Set, Key: command.UserKey(name), Value: fmt.Append(nil, i)}
-		if string(name) == key {
-			set.Value = []byte("other")
-		}
-		batch.Writes = append(batch.Writes, storage.Write{Op: set, Epoch: 1, LSN: i + 1})
+	batch := storage.Batch{Through: storage.Position{Epoch: 1, LSN: uint64(n)}}
+	for i := range n {
+		set := op.Op{Kind: op.Set, Key: command.UserKey(fmt.Append(nil, "old ", i)), Value: value(i)}
+		batch.Writes = append(batch.Writes, storage.Write{Op: set, Epoch: 1, LSN: uint64(i) + 1})
 	}
 	if err := store.Apply([]storage.Batch{batch}); err != nil {
 		t.Fatal(err)
@@ -54,7 +61,7 @@ func fillBut(t *testing.T, p *process, key string) {
 	}
 	synced := make(chan error, 1)
 	err = log.Append([]wal.Record{
-		wal.ResetRecord(0, wal.Position{Epoch: 1, LSN: stored}),
+		wal.ResetRecord(0, wal.Position{Epoch: 1, LSN: uint64(n)}),
 		wal.StateRecord(0, kvstore.EncodeState(partition.State{Promise: 1, Incarnation: 1})),
 	}, func(err error) { synced <- err })
 	if err != nil {
@@ -72,6 +79,11 @@ func fillBut(t *testing.T, p *process, key string) {
 // empty, lacks what their logs no longer hold.
 func withoutLog(t *testing.T) (*control, map[string]*process) {
 	t.Helper()
+	return withoutLogOf(t, stored, func(i int) []byte { return fmt.Append(nil, i) })
+}
+
+func withoutLogOf(t *testing.T, n int, value func(i int) []byte) (*control, map[string]*process) {
+	t.Helper()
 	c := newControl(1, "a", "b", "c")
 	c.updatePartitions(func(p *clusterkit.Partition) bool {
 		p.Epoch, p.InSync = 2, []clusterkit.Member{memberOn("a", 1), memberOn("b", 1)}
@@ -81,8 +93,8 @@ func withoutLog(t *testing.T) (*control, map[string]*process) {
 	for _, id := range []string{"a", "b", "c"} {
 		nodes[id] = newProcess(t, c, id)
 	}
-	fill(t, nodes["a"])
-	fill(t, nodes["b"])
+	fillWith(t, nodes["a"], n, value)
+	fillWith(t, nodes["b"], n, value)
 	return c, nodes
 }
 
@@ -147,39 +159,44 @@ func (w *flipWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// endWriter damages the digest at the end.
-type endWriter struct{ http.ResponseWriter }
+// digestWriter damages the digest that a source announces.
+type digestWriter struct{ http.ResponseWriter }
 
-func (w endWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w digestWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w endWriter) Write(p []byte) (int, error) {
-	if len(p) == endMark {
-		p = bytes.Clone(p)
-		p[endMark-1] ^= 1
-	}
+func (w digestWriter) Write(p []byte) (int, error) {
+	at := bytes.LastIndexAny(p, "0123456789")
+	p = bytes.Clone(p)
+	p[at] ^= 1
 	return w.ResponseWriter.Write(p)
 }
 
-// endMark is the length of what ends a snapshot: zero, a number, a digest.
-const endMark = 4 + 8 + 8
-
-// A snapshot that does not arrive whole, as it was sent, is not used.
+// A chunk that does not arrive whole, as it was sent, is asked for again, and
+// a copy that is not what its source has is not used.
 func TestSpoiltSnapshotsAreFetchedAgain(t *testing.T) {
-	spoilt := []func(http.ResponseWriter) http.ResponseWriter{
-		func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 0} },
-		func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 16} },
-		func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 1000} },
-		func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 1000} },
-		func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 19} }, // the size of a chunk
-		func(w http.ResponseWriter) http.ResponseWriter { return endWriter{w} },
+	spoilt := map[string][]func(http.ResponseWriter) http.ResponseWriter{
+		http.MethodGet: {
+			func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 0} },
+			func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 16} },
+			func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 1000} },
+			func(w http.ResponseWriter) http.ResponseWriter { return &flipWriter{w, 2} }, // the number of items
+			func(w http.ResponseWriter) http.ResponseWriter { return &cutWriter{w, 1000} },
+		},
+		http.MethodPost: {
+			func(w http.ResponseWriter) http.ResponseWriter { return digestWriter{w} },
+		},
 	}
 	c, nodes := withoutLog(t)
-	var fetched atomic.Int32
+	var mu sync.Mutex
+	asked := map[string]int{}
 	nodes["a"].spoil = func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if n := int(fetched.Add(1)); n <= len(spoilt) {
-				w = spoilt[n-1](w)
+			mu.Lock()
+			if n := asked[r.Method]; n < len(spoilt[r.Method]) {
+				w = spoilt[r.Method][n](w)
 			}
+			asked[r.Method]++
+			mu.Unlock()
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -187,8 +204,19 @@ func TestSpoiltSnapshotsAreFetchedAgain(t *testing.T) {
 		nodes[id].start()
 	}
 	c.waitInSync(t, 3)
-	if n := int(fetched.Load()); n <= len(spoilt) {
-		t.Errorf("c is in-sync after %d attempts, all of them spoilt", n)
+	mu.Lock()
+	for method, all := range spoilt {
+		if n := asked[method]; n <= len(all) {
+			t.Errorf("c is in-sync after %d requests %s, all of them spoilt", n, method)
+		}
+	}
+	mu.Unlock()
+	if got := nodes["c"].metric("kvstore_migration_failures_total", "digest"); got != 1 {
+		t.Errorf("%v copies were refused, want 1", got)
+	}
+	// A connection that was used before and breaks at once is not seen above it.
+	if got := nodes["c"].metric("kvstore_migration_repeated_chunks_total", ""); got < 2 {
+		t.Errorf("%v chunks were asked for again", got)
 	}
 	c.elect("c")
 	wantStored(t, nodes["c"])
@@ -209,7 +237,7 @@ func TestSnapshotsAreForTheSameCluster(t *testing.T) {
 		{m.ClusterUUID, "?partition=-1", http.StatusNotFound},
 		{m.ClusterUUID, "", http.StatusNotFound},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.addr+kvstore.SnapshotPath+tc.query, http.NoBody)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+a.addr+kvstore.SnapshotPath+tc.query, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}

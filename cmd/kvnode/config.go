@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/migration"
 	"github.com/skshohagmiah/clusterkit/kvstore/resp"
 )
 
@@ -25,11 +27,20 @@ type config struct {
 	DataDir, ClusterName                         string
 	PartitionCount, ReplicationFactor, MinInSync int
 	ScrubBytesPerSecond                          int
+	MigrationBytesPerSecond                      int64
+	MigrationCopies                              int
+	MigrationP99Multiple                         float64
+	CleanupKeysPerSecond                         int
 	LogLevel                                     slog.Level
 }
 
 func defaults() *config {
-	return &config{HTTPAddr: ":8080", RaftAddr: "127.0.0.1:9001", DataDir: "./data"}
+	m := migration.Defaults()
+	return &config{
+		HTTPAddr: ":8080", RaftAddr: "127.0.0.1:9001", DataDir: "./data",
+		MigrationBytesPerSecond: m.BytesPerSecond, MigrationCopies: m.Copies, MigrationP99Multiple: m.P99Multiple,
+		CleanupKeysPerSecond: 20_000,
+	}
 }
 
 func (c *config) register(f *pflag.FlagSet) {
@@ -46,6 +57,10 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.ReplicationFactor, "replication-factor", c.ReplicationFactor, "number of copies of each partition (default 3)")
 	f.IntVar(&c.MinInSync, "min-in-sync", c.MinInSync, "copies that must have a write on disk before it is acknowledged (default 2, or the replication factor if that is 1)")
 	f.IntVar(&c.ScrubBytesPerSecond, "scrub-bytes-per-second", c.ScrubBytesPerSecond, "how fast stored data are verified in the background, once a day; negative: never (default 4194304)")
+	f.Int64Var(&c.MigrationBytesPerSecond, "migration-bytes-per-second", c.MigrationBytesPerSecond, "how fast copies of partitions are taken, and given, by this node; 0: no bound. kvctl migration throttle changes it for all nodes")
+	f.IntVar(&c.MigrationCopies, "migration-copies", c.MigrationCopies, "how many copies this node takes, and gives, at a time")
+	f.Float64Var(&c.MigrationP99Multiple, "migration-p99-multiple", c.MigrationP99Multiple, "copies slow down while the slowest of 100 requests takes more than so many times what it takes otherwise; 0: never")
+	f.IntVar(&c.CleanupKeysPerSecond, "cleanup-keys-per-second", c.CleanupKeysPerSecond, "how fast copies that were given up are deleted")
 	f.StringVar(&c.AdvertiseAddr, "advertise-addr", c.AdvertiseAddr, "host by which other nodes reach this one (default: those listened on)")
 	f.BoolVar(&c.Insecure, "insecure", c.Insecure, "listen on other addresses than loopback although there is neither TLS nor authentication")
 	f.TextVar(&c.LogLevel, "log-level", &c.LogLevel, "debug, info, warn or error")
@@ -63,6 +78,9 @@ func (c *config) validate(set func(flag string) bool) error {
 		if set(flag) && value < 1 {
 			return fmt.Errorf("%s: %d is too small: use 1 or more", settingName(flag), value)
 		}
+	}
+	if err := c.validateMigration(); err != nil {
+		return err
 	}
 	raftHost, _, err := net.SplitHostPort(c.RaftAddr)
 	if err != nil {
@@ -94,6 +112,27 @@ func (c *config) validate(set func(flag string) bool) error {
 		}
 	}
 	return nil
+}
+
+// validateMigration refuses what a throttle of the cluster could not be either.
+func (c *config) validateMigration() error {
+	for setting, t := range map[string]api.Throttle{
+		"MIGRATION_BYTES_PER_SECOND": {BytesPerSecond: &c.MigrationBytesPerSecond},
+		"MIGRATION_COPIES":           {Copies: &c.MigrationCopies},
+		"MIGRATION_P99_MULTIPLE":     {P99Multiple: &c.MigrationP99Multiple},
+	} {
+		if err := migration.Check(t); err != nil {
+			return fmt.Errorf("%s: %w", setting, err)
+		}
+	}
+	if c.CleanupKeysPerSecond < 1 {
+		return fmt.Errorf("CLEANUP_KEYS_PER_SECOND: %d is too small: use 1 or more", c.CleanupKeysPerSecond)
+	}
+	return nil
+}
+
+func (c *config) migration() migration.Settings {
+	return migration.Settings{BytesPerSecond: c.MigrationBytesPerSecond, Copies: c.MigrationCopies, P99Multiple: c.MigrationP99Multiple}
 }
 
 func loopback(host string) bool {

@@ -73,6 +73,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	}
 	node, err := kvstore.Open(kvstore.Options{
 		Dir: kvDir, Cluster: ck, ScrubBytesPerSecond: cfg.ScrubBytesPerSecond,
+		Migration: cfg.migration(), CollectPerSecond: cfg.CleanupKeysPerSecond,
 		Logger: log, Registerer: registry,
 	})
 	if err != nil {

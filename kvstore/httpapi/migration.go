@@ -49,7 +49,6 @@ func sameOrigin(next http.Handler) http.Handler {
 }
 
 func (m migrations) list(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, m.of.Migrations())
 }
