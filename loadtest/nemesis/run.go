@@ -1,0 +1,223 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Window is the time of one strike, and what is known of it.
+type Window struct {
+	// Fault is what it was, as [Parse] reads it.
+	Fault string `json:"fault"`
+	// Names are those of the faults, without variants.
+	Names []string `json:"names"`
+	Round int      `json:"round"`
+	// Nodes were hit.
+	Nodes  []string `json:"nodes,omitempty"`
+	Detail string   `json:"detail,omitempty"`
+	// Began, Healed and Recovered are when it began, when everything was undone,
+	// and when all copies were in sync again.
+	Began     time.Time `json:"began"`
+	Healed    time.Time `json:"healed"`
+	Recovered time.Time `json:"recovered"`
+	// Down is true if no store could serve all writes between Began and Healed,
+	// because too few nodes were left or a disk had no room.
+	Down bool `json:"down,omitempty"`
+	// NotRun says why the fault was not, or not quite, run: then the window proves
+	// nothing.
+	NotRun string `json:"not_run,omitempty"`
+	// Failure says why it could not be begun or healed as it should, or that the
+	// cluster did not recover.
+	Failure string `json:"failure,omitempty"`
+}
+
+// Options configure [Run].
+type Options struct {
+	Driver Driver
+	Plan   Plan
+	// Rounds is how often each strike happens at least, and Duration how long
+	// strikes are begun at least. Those with times happen once.
+	Rounds   int
+	Duration time.Duration
+	// RecoverWithin bounds how long a cluster may take to be in sync again.
+	RecoverWithin time.Duration
+	// Told, if not nil, is told of each window as it begins and as it ends.
+	Told func(Window)
+}
+
+// beginWithin and healWithin bound the acts themselves, moves of data included.
+const (
+	beginWithin = 3 * time.Minute
+	healWithin  = 5 * time.Minute
+)
+
+// ErrNotRecovered is returned when a cluster could not be healed, or did not
+// recover in time: nothing more can be done to it.
+var ErrNotRecovered = errors.New("the cluster did not recover")
+
+// Run lets a plan happen and returns the windows of all strikes, also when it
+// fails. When ctx ends it heals what it has begun, and returns no error.
+func Run(ctx context.Context, o Options) ([]Window, error) {
+	if err := o.Plan.Validate(); err != nil {
+		return nil, err
+	}
+	r := &runner{Options: o, start: time.Now(), lacked: map[string]bool{}}
+	for step := range o.Plan.Steps() {
+		if ctx.Err() != nil || !step.Timed && step.Round > max(1, o.Rounds) && time.Since(r.start) >= o.Duration {
+			break
+		}
+		if err := r.strike(ctx, step); err != nil {
+			return r.windows, err
+		}
+	}
+	return r.windows, nil
+}
+
+type runner struct {
+	Options
+	start   time.Time
+	windows []Window
+	// lacked are the faults that are known to be impossible.
+	lacked map[string]bool
+}
+
+func (r *runner) tell(w Window) {
+	if r.Told != nil {
+		r.Told(w)
+	}
+}
+
+// lacks says why a step is impossible, "" if it is not.
+func (r *runner) lacks(step Step) string {
+	for _, spec := range step.Faults {
+		f, _ := faultOf(spec.Name)
+		for _, m := range f.needs(spec) {
+			if why := r.Driver.Lacks(m); why != "" {
+				return fmt.Sprintf("no %s: %s", m, why)
+			}
+		}
+	}
+	return ""
+}
+
+func (r *runner) strike(ctx context.Context, step Step) error {
+	w := Window{Fault: step.String(), Round: step.Round, Began: time.Now()}
+	for _, spec := range step.Faults {
+		w.Names = append(w.Names, spec.Name)
+	}
+	if w.NotRun = r.lacks(step); w.NotRun != "" {
+		if !r.lacked[w.Fault] {
+			r.lacked[w.Fault] = true
+			w.Healed, w.Recovered = w.Began, w.Began
+			r.windows = append(r.windows, w)
+			r.tell(w)
+		}
+		return nil
+	}
+	calm := step.Calm
+	if step.Timed {
+		calm = step.At - time.Since(r.start)
+	}
+	if !wait(ctx, calm) {
+		return nil
+	}
+	scenes, err := r.prepare(ctx, step, &w)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	r.act(ctx, step, scenes, &w)
+	r.recover(ctx, &w)
+	r.windows = append(r.windows, w)
+	r.tell(w)
+	if w.Failure != "" && ctx.Err() == nil {
+		return fmt.Errorf("%w: %s: %s", ErrNotRecovered, w.Fault, w.Failure)
+	}
+	return nil
+}
+
+// prepare waits until the cluster may be hurt, and looks at it.
+func (r *runner) prepare(ctx context.Context, step Step, w *Window) ([]*scene, error) {
+	waiting, cancel := context.WithTimeout(ctx, r.RecoverWithin)
+	defer cancel()
+	if err := r.Driver.AwaitInSync(waiting); err != nil {
+		return nil, fmt.Errorf("%w before %s: %w", ErrNotRecovered, w.Fault, err)
+	}
+	status, err := r.Driver.Status(waiting)
+	if err != nil {
+		return nil, fmt.Errorf("before %s: %w", w.Fault, err)
+	}
+	random := rand.New(rand.NewPCG(step.seed, 0))
+	var scenes []*scene
+	for _, spec := range step.Faults {
+		if f, _ := faultOf(spec.Name); f.losesDisk && status.MinInSync < 2 {
+			w.NotRun = fmt.Sprintf("a disk must not be lost with min-in-sync %d", status.MinInSync)
+		}
+		scenes = append(scenes, &scene{driver: r.Driver, spec: spec, random: random, status: status, window: w})
+	}
+	return scenes, nil
+}
+
+// act begins, holds and heals.
+func (r *runner) act(ctx context.Context, step Step, scenes []*scene, w *Window) {
+	w.Began = time.Now()
+	if w.NotRun != "" {
+		w.Healed = w.Began
+		return
+	}
+	beginning, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	for _, s := range scenes {
+		f, _ := faultOf(s.spec.Name)
+		if err := f.begin(beginning, s); err != nil && ctx.Err() == nil {
+			w.fail("begin %s: %v", s.spec, err)
+			break
+		}
+	}
+	r.tell(*w)
+	if w.Failure == "" && w.NotRun == "" {
+		wait(ctx, step.Hold)
+	}
+	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+	defer cancel()
+	for _, s := range slices.Backward(scenes) {
+		if err := s.heal(healing); err != nil {
+			w.fail("heal %s: %v", s.spec, err)
+		}
+	}
+	w.Healed = time.Now()
+}
+
+// recover waits until the cluster is whole. It is not needed when nobody waits
+// for it any more.
+func (r *runner) recover(ctx context.Context, w *Window) {
+	recovering, cancel := context.WithTimeout(ctx, r.RecoverWithin)
+	defer cancel()
+	if err := r.Driver.AwaitInSync(recovering); err != nil && ctx.Err() == nil {
+		w.fail("%v", err)
+	}
+	w.Recovered = time.Now()
+}
+
+func (w *Window) fail(format string, args ...any) {
+	if w.Failure != "" {
+		w.Failure += "; "
+	}
+	w.Failure += fmt.Sprintf(format, args...)
+}
+
+// wait reports whether a time has passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
