@@ -137,21 +137,31 @@ func (s *scene) victims() []string {
 	case leader:
 		return []string{s.leader()}
 	case both:
-		return []string{s.leader(), s.busiest(s.leader())}
+		l := s.leader()
+		return []string{l, s.busiest(l)}
 	case every:
-		return s.driver.Nodes()
+		return s.unhurt()
 	default:
 		return []string{s.any()}
 	}
 }
 
+// unhurt returns the nodes that no fault of this strike has hit yet, or all.
+func (s *scene) unhurt() []string {
+	nodes := slices.DeleteFunc(s.driver.Nodes(), func(n string) bool { return slices.Contains(s.window.Nodes, n) })
+	if len(nodes) == 0 {
+		return s.driver.Nodes()
+	}
+	return nodes
+}
+
 func (s *scene) any() string {
-	nodes := s.driver.Nodes()
+	nodes := s.unhurt()
 	return nodes[s.random.IntN(len(nodes))]
 }
 
 func (s *scene) leader() string {
-	if slices.Contains(s.driver.Nodes(), s.status.Leader) {
+	if slices.Contains(s.unhurt(), s.status.Leader) {
 		return s.status.Leader
 	}
 	return s.any()
@@ -180,9 +190,11 @@ func (s *scene) idlest() string {
 
 // most returns one of the nodes that have the most of something.
 func (s *scene) most(of func(node string) int, but string) string {
-	nodes := s.driver.Nodes()
+	nodes := s.unhurt()
+	if i := slices.Index(nodes, but); i >= 0 && len(nodes) > 1 {
+		nodes = slices.Delete(nodes, i, i+1)
+	}
 	s.random.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-	nodes = slices.DeleteFunc(nodes, func(n string) bool { return n == but })
 	return slices.MaxFunc(nodes, func(a, b string) int { return of(a) - of(b) })
 }
 

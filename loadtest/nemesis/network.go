@@ -72,7 +72,8 @@ func (s *scene) cuts() []Link {
 		s.hit(nodes[middle])
 		return between(nodes[:middle], nodes[middle+1:])
 	case primaryFromReplicas:
-		p, l := s.busiest(s.leader()), s.leader()
+		l := s.leader()
+		p := s.busiest(l)
 		s.hit(p)
 		var replicas []string
 		for _, n := range s.others(p) {
@@ -82,7 +83,8 @@ func (s *scene) cuts() []Link {
 		}
 		return between([]string{p}, replicas)
 	case primaryFromLeader:
-		p, l := s.busiest(s.leader()), s.leader()
+		l := s.leader()
+		p := s.busiest(l)
 		s.hit(p, l)
 		return between([]string{p}, []string{l})
 	default:

@@ -155,13 +155,24 @@ func (r *runner) prepare(ctx context.Context, step Step, w *Window) ([]*scene, e
 	}
 	random := rand.New(rand.NewPCG(step.seed, 0))
 	var scenes []*scene
-	for _, spec := range step.Faults {
+	for _, spec := range lastFirst(step.Faults) {
 		if f, _ := faultOf(spec.Name); f.losesDisk && status.MinInSync < 2 {
 			w.NotRun = fmt.Sprintf("a disk must not be lost with min-in-sync %d", status.MinInSync)
 		}
 		scenes = append(scenes, &scene{driver: r.Driver, spec: spec, random: random, status: status, window: w})
 	}
 	return scenes, nil
+}
+
+// lastFirst begins with what is to be healed last: a node that comes back with
+// damaged data, which has to be waited for.
+func lastFirst(specs []Spec) []Spec {
+	return slices.SortedStableFunc(slices.Values(specs), func(a, b Spec) int {
+		order := map[bool]int{true: -1}
+		f, _ := faultOf(a.Name)
+		g, _ := faultOf(b.Name)
+		return order[f.losesDisk] - order[g.losesDisk]
+	})
 }
 
 // act begins, holds and heals.
