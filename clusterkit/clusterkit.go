@@ -285,6 +285,21 @@ func (ck *ClusterKit) awaitAssignment() error {
 	return fmt.Errorf("bootstrap: the first assignment was not made within %s", foundTimeout)
 }
 
+// PrepareStop makes known that this node is going to be shut down: from then on
+// nobody makes it a primary, though it keeps those that it has. An application
+// with Options.ManagedReplication hands these over then, in its own time, and
+// calls [ClusterKit.Shutdown] when it has; the others have no use for it. It ends
+// with the session. Its errors match [ErrNoLeader], [ErrUnknown], or [ErrStale]
+// if this node has no session.
+func (ck *ClusterKit) PrepareStop(ctx context.Context) error {
+	return ck.change(ctx, "prepare to stop", prepareStopCommand{Session: ck.sessionRef()})
+}
+
+// sessionRef names the session that this process has opened last.
+func (ck *ClusterKit) sessionRef() sessionRef {
+	return sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
+}
+
 // Stop is [ClusterKit.Shutdown] within ten seconds. It may be called again.
 func (ck *ClusterKit) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
@@ -354,7 +369,7 @@ func (ck *ClusterKit) sayGoodbye(ctx context.Context) {
 		ck.log.Debug("goodbye not said", "error", err)
 		return
 	}
-	ref := sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
+	ref := ck.sessionRef()
 	if m := ck.Map(); m != nil && ref.openIn(m) {
 		if _, err := ck.proposer.propose(ctx, endSessionCommand{Sessions: []sessionRef{ref}, DropCopies: !ck.opts.ManagedReplication}); err != nil {
 			ck.log.Debug("goodbye not said", "error", err)
@@ -417,10 +432,14 @@ func (ck *ClusterKit) release() error {
 // fail makes this node useless for good, and says so through Done. It does not
 // block: the state machine calls it.
 func (ck *ClusterKit) fail(err error) {
-	if ck.departing.Load() && errors.Is(err, ErrJoinRefused) {
+	switch turnedAway := errors.Is(err, ErrJoinRefused) && !errors.Is(err, errNodeIDInUse); {
+	case turnedAway && ck.departing.Load():
 		err = ErrLeft
 		ck.log.Info("this node has left the cluster")
-	} else {
+	case turnedAway && ck.session.incarnation.Load() != 0:
+		err = fmt.Errorf("%w: %w", ErrLeft, err)
+		ck.log.Info("this node was taken out of the cluster", "reason", err)
+	default:
 		ck.log.Error("this node cannot be part of the cluster", "error", err)
 	}
 	ck.end(err)

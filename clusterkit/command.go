@@ -52,6 +52,7 @@ const (
 	kindReplication
 	kindMetadata
 	kindCopyAnew
+	kindPrepareStop
 )
 
 // commandFormat stands before every encoded command. A node that meets a
@@ -110,6 +111,8 @@ func decodeCommand(data []byte) (command, error) {
 		return decodeBody[metadataCommand](data[2:])
 	case kindCopyAnew:
 		return decodeBody[copyAnewCommand](data[2:])
+	case kindPrepareStop:
+		return decodeBody[prepareStopCommand](data[2:])
 	default:
 		return nil, fmt.Errorf("decode command: kind %d is not known, upgrade this node", kind)
 	}

@@ -99,6 +99,30 @@ func (c renewCommand) apply(m *Map, term uint64) (*Map, result) {
 	return m, r
 }
 
+// prepareStopCommand marks the node of a session that is about to end in order.
+type prepareStopCommand struct {
+	Session sessionRef `json:"session"`
+}
+
+func (prepareStopCommand) kind() commandKind { return kindPrepareStop }
+
+func (c prepareStopCommand) apply(m *Map, _ uint64) (*Map, result) {
+	if m == nil {
+		return m, refuse(codeNoCluster, "")
+	}
+	if !c.Session.openIn(m) {
+		return m, refuse(codeStale, "the session of %s has ended", c.Session.Node)
+	}
+	node := *m.Node(c.Session.Node)
+	if node.Stopping {
+		return m, result{}
+	}
+	node.Stopping = true
+	e := newEdit(m)
+	e.putNode(node)
+	return e.result(), result{}
+}
+
 // endSessionCommand ends sessions and, in the same entry, elects primaries in
 // the nodes' places: nobody is elected who goes in the same moment. A leader of
 // an earlier term may not end a session: it does not know of the renewals that

@@ -45,7 +45,8 @@ var (
 	// call may be repeated.
 	ErrDraining = errors.New("the drain goes on")
 	// ErrLeft is why [ClusterKit.Done] is closed on a node that has left its
-	// cluster by [ClusterKit.Leave] or POST /cluster/leave.
+	// cluster by [ClusterKit.Leave] or POST /cluster/leave, or that was taken out
+	// of it while it ran; then the error also matches [ErrJoinRefused].
 	ErrLeft = errors.New("this node has left the cluster")
 )
 

@@ -30,6 +30,9 @@ func dueTransfer(m *Map, p *Partition, nodeID string) (TransferRequest, bool) {
 	if m.Paused || p.Primary != nodeID || wanted == "" || wanted == nodeID {
 		return TransferRequest{}, false
 	}
+	if n := m.Node(wanted); n == nil || n.Stopping {
+		return TransferRequest{}, false
+	}
 	c, ok := m.CurrentMember(p, wanted)
 	return TransferRequest{Partition: p.Index, Epoch: p.Epoch, From: nodeID, To: wanted}, ok && p.IsInSync(c) && m.Present(c)
 }

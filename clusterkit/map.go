@@ -47,6 +47,9 @@ type Node struct {
 	Weight int `json:"weight"`
 	// Draining nodes are being emptied, or are empty: see [ClusterKit.Drain].
 	Draining bool `json:"draining,omitempty"`
+	// Stopping nodes are about to end their session in order; nobody makes them
+	// primaries: see [ClusterKit.PrepareStop].
+	Stopping bool `json:"stopping,omitempty"`
 	// Store identifies the data of the application on the node: its disk or,
 	// with VolatileStore, one run of its process. A node that lost its data comes
 	// back under the same ID with another store.

@@ -74,7 +74,7 @@ func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the removed node was not told")
 	}
-	if err := gone.Err(); !errors.Is(err, ErrJoinRefused) {
+	if err := gone.Err(); !errors.Is(err, ErrJoinRefused) || !errors.Is(err, ErrLeft) {
 		t.Errorf("the removed node ended with %v", err)
 	}
 	c.stop(victim)

@@ -146,6 +146,7 @@ func (e *edit) elect(i int, prefer, reason string) bool {
 	load[p.Primary]--
 	chosen := slices.MinFunc(candidates, func(a, b Member) int {
 		return cmp.Or(
+			compareBool(e.node(a.Node).Stopping, e.node(b.Node).Stopping),
 			compareBool(b.Node == prefer, a.Node == prefer),
 			cmp.Compare(load[a.Node], load[b.Node]),
 			cmp.Compare(a.Node, b.Node),
@@ -197,7 +198,7 @@ func (e *edit) electMissing(reason string) {
 // an acknowledgement of the copying before their death counts no more.
 func (e *edit) endSessions(nodes []Node, dropCopies bool, reason string) {
 	for _, n := range nodes {
-		n.Alive = false
+		n.Alive, n.Stopping = false, false
 		e.putNode(n)
 	}
 	if !dropCopies {

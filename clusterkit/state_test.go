@@ -2,6 +2,7 @@ package clusterkit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -39,6 +40,28 @@ func mustApply(t testing.TB, m *Map, commands ...command) *Map {
 
 func register(id, store string, incarnation uint64) registerCommand {
 	return registerCommand{Node: Node{ID: id, Name: id, Store: store, RaftID: serverID(id, store), Incarnation: incarnation, RaftAddr: id + ":1", IP: id + ":2"}}
+}
+
+// TestNobodyElectsAStoppingNode stops n1 and n2 at the same time.
+func TestNobodyElectsAStoppingNode(t *testing.T) {
+	m := mustApply(t, clusterOf(t), prepareStopCommand{Session: sessionRef{"n1", 1}}, prepareStopCommand{Session: sessionRef{"n2", 1}})
+	if _, verdict := (prepareStopCommand{Session: sessionRef{"n3", 7}}).apply(m, testTerm); !errors.Is(verdict.err(), ErrStale) {
+		t.Errorf("a session that is not open: %v", verdict.err())
+	}
+	if p := m.Partitions[0]; p.Primary != "n1" {
+		t.Errorf("the primary changed to %s before the session ended", p.Primary)
+	}
+	stopped := mustApply(t, m, endSessionCommand{Sessions: []sessionRef{{"n1", 1}}})
+	if p := stopped.Partitions[0]; p.Primary != "n3" || stopped.Node("n1").Stopping {
+		t.Errorf("%s was elected; n1: %+v", p.Primary, stopped.Node("n1"))
+	}
+	last := mustApply(t, stopped, endSessionCommand{Sessions: []sessionRef{{"n3", 1}}})
+	if p := last.Partitions[0]; p.Primary != "n2" {
+		t.Errorf("with nobody else left %q was elected, not n2", p.Primary)
+	}
+	if m = mustApply(t, m, register("n1", "s1", 2)); m.Node("n1").Stopping {
+		t.Error("a node that has started again is said to stop")
+	}
 }
 
 // clusterOf returns a map with one partition on n1, n2 and n3 in sync, n1 being

@@ -173,6 +173,56 @@ func TestHandOverUnderLoad(t *testing.T) {
 	nodes["a"].want("0", "0")
 }
 
+// A node that is about to stop gives away what it leads, and no request fails.
+func TestStoppingNodeHandsOver(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["b"].set("0", "0")
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for id, p := range nodes {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := p.request(t.Context(), http.MethodPut, fmt.Sprintf("%s/%d", id, i%10), "value"); err != nil {
+					t.Errorf("a write during the hand-over: %v", err)
+					return
+				}
+			}
+		})
+	}
+	leads := func(id string) (n int) {
+		m, _ := c.current()
+		for i := range m.Partitions {
+			if m.Partitions[i].Primary == id {
+				n++
+			}
+		}
+		return n
+	}
+	for _, id := range []string{"a", "b"} {
+		c.update(func(m *clusterkit.Map) {
+			m.Nodes = slices.Clone(m.Nodes)
+			for i := range m.Nodes {
+				m.Nodes[i].Stopping = m.Nodes[i].ID == id
+			}
+		})
+		if err := nodes[id].node.HandOver(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := leads(id); n > 0 {
+			t.Errorf("%s leads %d partitions still", id, n)
+		}
+	}
+	close(stop)
+	writers.Wait()
+	nodes["c"].want("0", "0")
+}
+
 // A copy that is assigned anew begins with nothing and gets everything.
 func TestReleasedCopyIsMadeAnew(t *testing.T) {
 	c := newControl(1, "a", "b", "c")

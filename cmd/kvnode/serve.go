@@ -84,8 +84,9 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 
 	router := kvstore.NewRouter(node)
 	defer router.Close()
+	var leaving lameDuck
 	server := &http.Server{
-		Handler:           routes(ck, node, router),
+		Handler:           leaving.wrap(routes(ck, node, router)),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -119,6 +120,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
+		leaving.begin(ck, node, log)
 		return nil
 	case <-node.Failed():
 		return node.Failure()

@@ -66,6 +66,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.ring.answered(place)
+	if resp.Close && t.ring.size() > 1 {
+		// A node that is about to stop closes its connections.
+		t.ring.failed(place)
+	}
 	return resp, nil
 }
 

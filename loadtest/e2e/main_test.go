@@ -11,8 +11,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// kvnode is the path of the binary under test.
-var kvnode string
+// kvnode and kvctl are the paths of the binaries under test.
+var kvnode, kvctl string
 
 func TestMain(m *testing.M) {
 	if os.Getenv(spinVariable) != "" {
@@ -22,10 +22,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		fatal(err)
 	}
-	kvnode = filepath.Join(dir, "kvnode")
-	out, err := exec.Command("go", "build", "-o", kvnode, "github.com/skshohagmiah/clusterkit/cmd/kvnode").CombinedOutput()
+	kvnode, kvctl = filepath.Join(dir, "kvnode"), filepath.Join(dir, "kvctl")
+	const module = "github.com/skshohagmiah/clusterkit"
+	out, err := exec.Command("go", "build", "-o", dir+"/", module+"/cmd/kvnode", module+"/cmd/kvctl").CombinedOutput()
 	if err != nil {
-		fatal(fmt.Errorf("build kvnode: %w\n%s", err, out))
+		fatal(fmt.Errorf("build the programs: %w\n%s", err, out))
 	}
 	code := m.Run()
 	if err := errors.Join(os.RemoveAll(dir), goleak.Find()); code == 0 && err != nil {

@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
@@ -40,8 +42,11 @@ type Options struct {
 // Cluster is a set of nodes, numbered from 0; node 0 is the one that
 // bootstraps. Different nodes may be used concurrently.
 type Cluster struct {
+	options Options
+	close   sync.Once
+
+	mu    sync.RWMutex
 	nodes []*Node
-	close sync.Once
 }
 
 const (
@@ -89,26 +94,40 @@ func New(o Options) (*Cluster, error) {
 	if o.Nodes < 2 {
 		o.Env = append([]string{"REPLICATION_FACTOR=1"}, o.Env...)
 	}
-	c := &Cluster{}
-	for i := range o.Nodes {
-		n, err := newNode(i, o)
-		if err != nil {
+	c := &Cluster{options: o}
+	for range o.Nodes {
+		if _, err := c.Add(); err != nil {
 			c.Close()
 			return nil, err
-		}
-		c.nodes = append(c.nodes, n)
-	}
-	for i, n := range c.nodes {
-		n.env = append(n.identity(), "JOIN_ADDR="+c.nodes[0].HTTPAddr)
-		if i == 0 {
-			n.env = append(n.identity(), "BOOTSTRAP=true")
 		}
 	}
 	return c, nil
 }
 
+// Add prepares one more node, which will join the cluster when it is started,
+// and returns its number.
+func (c *Cluster) Add() (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := len(c.nodes)
+	n, err := newNode(i, c.options)
+	if err != nil {
+		return 0, err
+	}
+	if n.env = append(n.identity(), "BOOTSTRAP=true"); i > 0 {
+		n.env = append(n.identity(), "JOIN_ADDR="+c.nodes[0].HTTPAddr)
+	}
+	c.nodes = append(c.nodes, n)
+	return i, nil
+}
+
+// Left waits until node i, which the cluster has been told to do without, has
+// ended by itself. It does not belong to the cluster any more then, and keeps its
+// number.
+func (c *Cluster) Left(ctx context.Context, i int) error { return c.Nodes()[i].leave(ctx) }
+
 func (c *Cluster) startAll(ctx context.Context) error {
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if err := n.Start(ctx); err != nil {
 			return err
 		}
@@ -116,12 +135,16 @@ func (c *Cluster) startAll(ctx context.Context) error {
 	return nil
 }
 
-// Nodes returns the nodes; the slice must not be changed.
-func (c *Cluster) Nodes() []*Node { return c.nodes }
+// Nodes returns the nodes, by their numbers; the slice must not be changed.
+func (c *Cluster) Nodes() []*Node {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Clip(c.nodes)
+}
 
 // Index returns the number of the node of that ID.
 func (c *Cluster) Index(id string) (int, error) {
-	for i, n := range c.nodes {
+	for i, n := range c.Nodes() {
 		if n.ID == id {
 			return i, nil
 		}
@@ -129,18 +152,20 @@ func (c *Cluster) Index(id string) (int, error) {
 	return 0, fmt.Errorf("there is no node %q", id)
 }
 
-// Endpoints returns the HTTP addresses of all nodes.
+// Endpoints returns the HTTP addresses of all nodes that have not left.
 func (c *Cluster) Endpoints() []string {
 	var addrs []string
-	for _, n := range c.nodes {
-		addrs = append(addrs, n.HTTPAddr)
+	for _, n := range c.Nodes() {
+		if !n.left.Load() {
+			addrs = append(addrs, n.HTTPAddr)
+		}
 	}
 	return addrs
 }
 
 // Status returns the cluster as the first running node sees it.
 func (c *Cluster) Status(ctx context.Context) (*client.Status, error) {
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if n.Running() {
 			return n.client.Status(ctx)
 		}
@@ -150,26 +175,34 @@ func (c *Cluster) Status(ctx context.Context) (*client.Status, error) {
 
 // Kill9 ends node i as a power cut would, and waits until its process is gone.
 func (c *Cluster) Kill9(ctx context.Context, i int) error {
-	if err := c.nodes[i].kill(); err != nil {
+	n := c.Nodes()[i]
+	if err := n.kill(); err != nil {
 		return err
 	}
-	c.remember(ctx, c.nodes[i])
+	c.remember(ctx, n)
 	return nil
 }
 
 // KillAll ends all nodes at once as a power cut would.
 func (c *Cluster) KillAll(ctx context.Context) error {
-	c.remember(ctx, c.nodes...)
+	c.remember(ctx, c.Nodes()...)
 	return c.each(func(n *Node) error { return n.kill() })
 }
+
+// Pause stops the process of node i where it stands, and Continue lets it go on.
+func (c *Cluster) Pause(i int) error { return c.Nodes()[i].send(syscall.SIGSTOP) }
+
+// Continue ends a Pause.
+func (c *Cluster) Continue(i int) error { return c.Nodes()[i].send(syscall.SIGCONT) }
 
 // Stop asks node i to stop and waits for it until ctx ends. Its exit code not
 // being 0 is an error.
 func (c *Cluster) Stop(ctx context.Context, i int) error {
-	if err := c.nodes[i].stop(ctx); err != nil {
+	n := c.Nodes()[i]
+	if err := n.stop(ctx); err != nil {
 		return err
 	}
-	c.remember(ctx, c.nodes[i])
+	c.remember(ctx, n)
 	return nil
 }
 
@@ -185,7 +218,7 @@ func (c *Cluster) Watch(ctx context.Context) {
 }
 
 // Restart starts node i again on its old addresses and data.
-func (c *Cluster) Restart(ctx context.Context, i int) error { return c.nodes[i].Start(ctx) }
+func (c *Cluster) Restart(ctx context.Context, i int) error { return c.Nodes()[i].Start(ctx) }
 
 // Close kills what still runs and waits for it. Data and logs are kept.
 func (c *Cluster) Close() {
@@ -196,9 +229,10 @@ func (c *Cluster) Close() {
 
 // each calls do for all running nodes at once.
 func (c *Cluster) each(do func(*Node) error) error {
-	errs := make([]error, len(c.nodes))
+	nodes := c.Nodes()
+	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
-	for i, n := range c.nodes {
+	for i, n := range nodes {
 		wg.Go(func() { errs[i] = do(n) })
 	}
 	wg.Wait()

@@ -32,6 +32,8 @@ type Node struct {
 	client *client.Client
 	// lastIncarnation is the highest session that is known to have ended.
 	lastIncarnation atomic.Uint64
+	// left: the node has left the cluster.
+	left atomic.Bool
 
 	mu      sync.Mutex
 	process *process
@@ -157,6 +159,18 @@ func (n *Node) watch(ctx context.Context) {
 	}
 }
 
+// send sends a signal that does not end the process.
+func (n *Node) send(s syscall.Signal) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.process.running() {
+		return fmt.Errorf("%s to %s: it is not running", s, n.ID)
+	}
+	n.process.signal(s)
+	n.log.Info(s.String(), "node", n.ID)
+	return nil
+}
+
 // end sends a signal that ends the process, and returns that.
 func (n *Node) end(s syscall.Signal) *process {
 	n.mu.Lock()
@@ -198,6 +212,29 @@ func (n *Node) stop(ctx context.Context) error {
 		return fmt.Errorf("stop %s: exit code %d; the end of %s:\n%s", n.ID, code, n.LogFile, tail(n.LogFile))
 	}
 	n.log.Info("stopped", "node", n.ID)
+	return nil
+}
+
+// leave waits until the process has ended by itself, as it does in order when its
+// node was removed.
+func (n *Node) leave(ctx context.Context) error {
+	n.mu.Lock()
+	p := n.process
+	n.wanted = false
+	n.mu.Unlock()
+	if p == nil {
+		return fmt.Errorf("%s has never run", n.ID)
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return fmt.Errorf("%s has not ended: %w", n.ID, context.Cause(ctx))
+	}
+	if code := p.exitCode(); code != 0 {
+		return fmt.Errorf("%s left with exit code %d; the end of %s:\n%s", n.ID, code, n.LogFile, tail(n.LogFile))
+	}
+	n.left.Store(true)
+	n.log.Info("left", "node", n.ID)
 	return nil
 }
 

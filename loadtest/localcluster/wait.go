@@ -53,7 +53,7 @@ func (c *Cluster) wait(ctx context.Context, g goal) error {
 }
 
 func (c *Cluster) died() error {
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if err := n.died(); err != nil {
 			return err
 		}
@@ -65,10 +65,10 @@ func (c *Cluster) died() error {
 // every running node.
 func (c *Cluster) missing(ctx context.Context, g goal) error {
 	var running []*Node
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if n.Running() {
 			running = append(running, n)
-		} else if g.everyone {
+		} else if g.everyone && !n.left.Load() {
 			return fmt.Errorf("%s is not running; its log: %s", n.ID, n.LogFile)
 		}
 	}
@@ -89,7 +89,7 @@ func (c *Cluster) missing(ctx context.Context, g goal) error {
 
 // missingIn says what still lacks in one picture of the cluster.
 func (c *Cluster) missingIn(status *client.Status, g goal) error {
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if n.Running() && !sessionOpen(status, n) {
 			return fmt.Errorf("%s has not opened its session", n.ID)
 		}
