@@ -27,11 +27,17 @@ type Cluster interface {
 	DeleteMetadata(ctx context.Context, key string) error
 }
 
+// staysPresent reports whether the copy is on a node that is there, and is not
+// about to stop: nobody should begin to rely on it otherwise.
+func staysPresent(m *clusterkit.Map, c clusterkit.Member) bool {
+	return m.Present(c) && !m.Node(c.Node).Stopping
+}
+
 // viewOf translates what the map says of a partition for the protocol.
 func viewOf(m *clusterkit.Map, p *clusterkit.Partition) partition.View {
 	v := partition.View{Epoch: p.Epoch, Version: p.Version, MinInSync: m.Config.MinInSync}
 	for _, c := range p.Members {
-		if v.Members = append(v.Members, partition.Member(c)); !m.Present(c) {
+		if v.Members = append(v.Members, partition.Member(c)); !staysPresent(m, c) {
 			v.Absent = append(v.Absent, partition.Member(c))
 		}
 	}

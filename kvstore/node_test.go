@@ -173,8 +173,9 @@ func TestHandOverUnderLoad(t *testing.T) {
 	nodes["a"].want("0", "0")
 }
 
-// A node that is about to stop gives away what it leads, and no request fails.
-func TestStoppingNodeHandsOver(t *testing.T) {
+// A node that is about to stop gives away what it leads and leaves the in-sync
+// sets, and no request fails.
+func TestStoppingNodeStandsAside(t *testing.T) {
 	c := newControl(4, "a", "b", "c")
 	nodes := startAll(t, c, "a", "b", "c")
 	nodes["b"].set("0", "0")
@@ -195,28 +196,25 @@ func TestStoppingNodeHandsOver(t *testing.T) {
 			}
 		})
 	}
-	leads := func(id string) (n int) {
+	needed := func(id string) (n int) {
 		m, _ := c.current()
-		for i := range m.Partitions {
-			if m.Partitions[i].Primary == id {
+		for _, p := range m.Partitions {
+			if p.Primary == id || slices.Contains(p.InSync, memberOn(id, 1)) {
 				n++
 			}
 		}
 		return n
 	}
-	for _, id := range []string{"a", "b"} {
-		c.update(func(m *clusterkit.Map) {
-			m.Nodes = slices.Clone(m.Nodes)
-			for i := range m.Nodes {
-				m.Nodes[i].Stopping = m.Nodes[i].ID == id
-			}
-		})
-		if err := nodes[id].node.HandOver(t.Context()); err != nil {
+	for i, id := range []string{"a", "b"} {
+		c.update(func(m *clusterkit.Map) { m.Nodes = slices.Clone(m.Nodes); m.Nodes[i].Stopping = true })
+		if err := nodes[id].node.StandAside(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := leads(id); n > 0 {
-			t.Errorf("%s leads %d partitions still", id, n)
+		if n := needed(id); n > 0 {
+			t.Errorf("%s is needed by %d partitions still", id, n)
 		}
+		c.update(func(m *clusterkit.Map) { m.Nodes = slices.Clone(m.Nodes); m.Nodes[i].Stopping = false })
+		c.waitInSync(t, 3)
 	}
 	close(stop)
 	writers.Wait()

@@ -1,9 +1,7 @@
 package kvstore
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -136,60 +134,10 @@ func (n *Node) balance() {
 		if len(p.Desired) == 0 || p.Desired[0] == n.self.Node || p.Primary != n.self.Node {
 			continue
 		}
-		if to, ok := m.CurrentMember(p, p.Desired[0]); ok && mayLead(m, to) {
+		if to, ok := m.CurrentMember(p, p.Desired[0]); ok && staysPresent(m, to) {
 			n.handOver(uint32(i), partition.Member(to))
 		}
 	}
-}
-
-func mayLead(m *clusterkit.Map, c clusterkit.Member) bool {
-	return m.Present(c) && !m.Node(c.Node).Stopping
-}
-
-// HandOver gives all primaries of this node to in-sync members elsewhere, and
-// returns when it leads nothing that could be handed over, or with the context's
-// error. The node must have been made known to stop, or it will be given them
-// again.
-func (n *Node) HandOver(ctx context.Context) error {
-	for {
-		changed := n.changed.next()
-		if n.handOverAll(n.cluster.Map()) == 0 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-time.After(tickEvery):
-		case <-ctx.Done():
-			return fmt.Errorf("hand over: %w", ctx.Err())
-		}
-	}
-}
-
-// handOverAll begins the hand-overs that can begin, to those that lead least, and
-// returns how many are not complete.
-func (n *Node) handOverAll(m *clusterkit.Map) (left int) {
-	if m == nil {
-		return 0
-	}
-	leads := make(map[string]int)
-	for i := range m.Partitions {
-		leads[m.Partitions[i].Primary]++
-	}
-	for i := range m.Partitions {
-		p := &m.Partitions[i]
-		if p.Primary != n.self.Node {
-			continue
-		}
-		others := slices.DeleteFunc(slices.Clone(p.InSync), func(c clusterkit.Member) bool { return c.Node == n.self.Node || !mayLead(m, c) })
-		if len(others) == 0 {
-			continue
-		}
-		to := slices.MinFunc(others, func(a, b clusterkit.Member) int { return cmp.Compare(leads[a.Node], leads[b.Node]) })
-		leads[to.Node]++
-		left++
-		n.handOver(uint32(i), partition.Member(to))
-	}
-	return left
 }
 
 func (n *Node) handOver(part uint32, to partition.Member) {

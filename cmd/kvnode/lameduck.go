@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// handOverTimeout bounds how long a stop waits for others to take over.
-	handOverTimeout = 2 * time.Second
+	// standAsideTimeout bounds how long a stop waits until nobody needs the node.
+	standAsideTimeout = 2 * time.Second
 	// farewell is how long a node that is about to stop goes on at least, so that
 	// clients with open connections hear of it by an answer. A connection that is
 	// closed under a request leaves its outcome unknown.
@@ -21,7 +21,7 @@ const (
 )
 
 // lameDuck is the end of a node that stops in order: it gives its primaries to
-// others, and still answers every request, but for the last time on each
+// others, leaves the in-sync sets, and still answers every request, but for the last time on each
 // connection.
 type lameDuck struct{ begun atomic.Bool }
 
@@ -36,20 +36,20 @@ func (l *lameDuck) wrap(h http.Handler) http.Handler {
 	})
 }
 
-// begin returns when the node can stop serving. What was not handed over fails
-// over when the session ends.
+// begin returns when the node can stop serving. What it could not hand over fails
+// over when its session ends.
 func (l *lameDuck) begin(ck *clusterkit.ClusterKit, node *kvstore.Node, log *slog.Logger) {
 	l.begun.Store(true)
 	said := time.NewTimer(farewell)
 	defer said.Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), handOverTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), standAsideTimeout)
 	defer cancel()
 	err := ck.PrepareStop(ctx)
 	if err == nil {
-		err = node.HandOver(ctx)
+		err = node.StandAside(ctx)
 	}
 	if err != nil {
-		log.Info("not everything was handed over", "error", err)
+		log.Info("others still needed this node when it stopped", "error", err)
 	}
 	select {
 	case <-said.C:
