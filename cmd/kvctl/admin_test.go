@@ -12,7 +12,7 @@ import (
 )
 
 // script answers requests for what concerns the cluster: by method and path,
-// status and body.
+// status and body, in which SELF is its address.
 func script(t *testing.T, answers map[string]string) (addr string) {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -25,7 +25,7 @@ func script(t *testing.T, answers map[string]string) (addr string) {
 		var code int
 		fmt.Sscan(status, &code)
 		w.WriteHeader(code)
-		io.WriteString(w, content)
+		io.WriteString(w, strings.ReplaceAll(content, "SELF", r.Host))
 	})
 }
 
@@ -57,10 +57,32 @@ func TestAdministration(t *testing.T) {
 		}, exitOK, []string{"1       partition-0   copy   n2", "1 copies would be made"}, ""},
 		{"partition describe partition-1", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"},{"id":"partition-1","epoch":7}]}`}, exitOK, []string{`"epoch": 7`}, ""},
 		{"partition describe nothing", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"}]}`}, exitUsage, nil, `no partition "nothing"`},
-		{"migration ls", map[string]string{"GET /moves": `200 {"version":3,"paused":true,"moves":[{"partition":"partition-0","kind":"copy","node":"n2","from":"n1","waiting":"moves are paused"}]}`}, exitOK, []string{"Moves are paused.", "partition-0   copy   n2     n1     moves are paused"}, ""},
-		{"migration ls", map[string]string{"GET /moves": `200 {"version":3,"moves":[]}`}, exitOK, []string{"Everything is where it should be."}, ""},
+		{"migration ls", map[string]string{
+			"GET /moves": `200 {"version":3,"paused":true,"moves":[{"partition":"partition-0","kind":"copy","node":"n2","from":"n1","waiting":"moves are paused"}]}`,
+			"GET /nodes": `200 {"nodes":[{"id":"n1","ip":"SELF"}]}`, // which is down
+		}, exitOK, []string{"Moves are paused.", "partition-0   copy   n2     n1     -       -          -      -     moves are paused"}, ""},
+		{"migration ls", map[string]string{
+			"GET /moves":         `200 {"version":3,"moves":[{"partition":"partition-0","kind":"copy","node":"n2","from":"n1"}]}`,
+			"GET /nodes":         `200 {"nodes":[{"id":"n2","ip":"SELF","alive":true}]}`,
+			"GET /v1/migrations": `200 {"node":"n2","migrations":[{"partition":"partition-0","node":"n2","phase":"copying snapshot","bytes":1048576,"total":4194304,"rate":2097152,"eta_seconds":1.5},{"partition":"partition-1","node":"n2","source":"n3","phase":"waiting","waiting":"this node makes 2 copies at a time, 2 are before this one","behind":7}]}`,
+		}, exitOK, []string{
+			"partition-0   copy     n2     n1     copying snapshot   [=====>              ]  25% 1.0 MiB/4.0 MiB   2.0 MiB/s   2s    -",
+			"partition-1   return   n2     n3     waiting            7 entries behind                              -           -     this node makes 2 copies",
+		}, ""},
+		{"migration ls", map[string]string{
+			"GET /moves": `200 {"version":3,"moves":[]}`, "GET /nodes": `200 {"nodes":[{"id":"n2","ip":"SELF","alive":true}]}`, "GET /v1/migrations": "404",
+		}, exitOK, []string{"Everything is where it should be."}, "the copies on n2 are not shown"},
 		{"migration pause", map[string]string{"POST /moves/pause": "204"}, exitOK, nil, ""},
-		{"migration watch", map[string]string{"GET /moves?version=0&wait=30s": `200 {"version":3,"moves":[]}`}, exitOK, []string{"map 3: 0 moves left"}, ""},
+		{"migration watch", map[string]string{"GET /moves": `200 {"version":3,"moves":[]}`, "GET /nodes": `200 {"nodes":[]}`}, exitOK, []string{"map 3: 0 moves left"}, ""},
+		{"migration throttle", map[string]string{
+			"GET /nodes":         `200 {"nodes":[{"id":"n2","ip":"SELF","alive":true}]}`,
+			"GET /v1/migrations": `200 {"throttle":{"bytes_per_second":33554432,"copies":2,"p99_multiple":4,"rate":1048576,"p99_seconds":0.02,"baseline_p99_seconds":0.003,"override":{}}}`,
+		}, exitOK, []string{"n2     32.0 MiB/s   1.0 MiB/s    2        4              20.0 ms   3.0 ms     the cluster"}, ""},
+		{"migration throttle --bytes-per-second 8MiB", map[string]string{`PUT /v1/migrations/throttle {"bytes_per_second":8388608}`: "204"}, exitOK, nil, ""},
+		{"migration throttle --bytes-per-second 0 --copies 3 --p99-multiple 0", map[string]string{`PUT /v1/migrations/throttle {"bytes_per_second":0,"copies":3,"p99_multiple":0}`: "204"}, exitOK, nil, ""},
+		{"migration throttle --copies 0", map[string]string{`PUT /v1/migrations/throttle {"copies":0}`: `400 {"error":{"code":"bad_request","message":"copies is 0: give 1 to 64"}}`}, exitError, nil, "give 1 to 64"},
+		{"migration throttle --bytes-per-second fast", nil, exitUsage, nil, "give a whole number of bytes"},
+		{"migration throttle --reset", map[string]string{"DELETE /v1/migrations/throttle": "204"}, exitOK, nil, ""},
 		{"cluster wait", map[string]string{"GET /partitions/stats": stats}, exitOK, nil, ""},
 		{"cluster wait --for balanced --timeout 50ms", map[string]string{"GET /partitions/stats": stats}, exitUnhealthy, nil, "1 of 2 partitions are not where they should be"},
 		{"cluster wait --for ever", nil, exitUsage, nil, "give healthy or balanced"},
