@@ -186,14 +186,14 @@ func (ck *ClusterKit) setAddresses(raftAddr, httpAddr string) {
 }
 
 // Start listens, starts the node and returns when its own services run. On the
-// node that bootstraps a cluster it also waits for the first assignment. A
-// node that joins, or cannot tell yet whether there is a cluster to join, goes
+// node that bootstraps a cluster it also waits for the first assignment, and for
+// the lease with which [ClusterKit.IsPrimary] is true of it. A node that joins, or cannot tell yet whether there is a cluster to join, goes
 // on trying in the background: see [ClusterKit.Ready] and [ClusterKit.Done].
 // After an error the node is stopped.
 func (ck *ClusterKit) Start() error {
 	founded, err := ck.start()
 	if err == nil && founded {
-		if err = ck.awaitAssignment(); err != nil {
+		if err = ck.awaitRole(); err != nil {
 			return errors.Join(err, ck.Stop())
 		}
 	}
@@ -270,14 +270,20 @@ func (ck *ClusterKit) run() (founded bool, err error) {
 	return founded, nil
 }
 
-// awaitAssignment waits for the first assignment of every partition.
-func (ck *ClusterKit) awaitAssignment() error {
+// awaitRole waits for the first assignment of every partition, and for the lease
+// without which this node may not act on it.
+func (ck *ClusterKit) awaitRole() error {
 	ctx, cancel := context.WithTimeout(ck.starting, foundTimeout)
 	defer cancel()
 	for m := range ck.Watch(ctx) {
-		if m.Partitions[len(m.Partitions)-1].assigned() {
-			return nil
+		if !m.Partitions[len(m.Partitions)-1].assigned() {
+			continue
 		}
+		err := ck.Ready(ctx)
+		if err == nil || ck.Err() != nil {
+			return err
+		}
+		break
 	}
 	if ck.stopping.Load() {
 		return ErrStopped

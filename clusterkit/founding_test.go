@@ -150,6 +150,22 @@ func TestFounderYieldsToWhomItHasAnswered(t *testing.T) {
 	}
 }
 
+// TestTheFounderActsOnceItHasStarted asks at once, as the first lines of an
+// application do.
+func TestTheFounderActsOnceItHasStarted(t *testing.T) {
+	for range 5 {
+		c := newTestCluster(t, Config{})
+		c.start(nil, "node-1")
+		ck := c.nodes["node-1"]
+		for i := range ck.Map().Partitions {
+			if p := &ck.Map().Partitions[i]; !ck.IsPrimary(p) {
+				t.Fatalf("the only node is not the primary of %s, and holds its lease: %t", p.ID, ck.HoldsLease())
+			}
+		}
+		c.stop("node-1")
+	}
+}
+
 // startFounder reports whether node-1 founds a cluster beside the peers.
 func startFounder(t *testing.T, peers []string, prepare func(*ClusterKit)) (founded bool) {
 	t.Helper()
