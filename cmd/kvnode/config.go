@@ -21,7 +21,7 @@ const reReplicationDelay = 5 * time.Minute
 // config are the settings of a node.
 type config struct {
 	NodeID, NodeName                             string
-	HTTPAddr, RESPAddr, RaftAddr                 string
+	HTTPAddr, RESPAddr, RaftAddr, PprofAddr      string
 	JoinAddr, AdvertiseAddr                      string
 	Bootstrap, Insecure                          bool
 	DataDir, ClusterName                         string
@@ -49,6 +49,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.StringVar(&c.HTTPAddr, "http-addr", c.HTTPAddr, "address of the HTTP API; without a host it takes that of --raft-addr")
 	f.StringVar(&c.RESPAddr, "resp-addr", c.RESPAddr, "address for Redis clients, such as :6379; without a host it takes that of --raft-addr (default: none)")
 	f.StringVar(&c.RaftAddr, "raft-addr", c.RaftAddr, "address of the traffic between the control planes")
+	f.StringVar(&c.PprofAddr, "pprof-addr", c.PprofAddr, "loopback address for profiles of the process, at /debug/pprof/ (default: none)")
 	f.BoolVar(&c.Bootstrap, "bootstrap", c.Bootstrap, "begin a new cluster; ignored when there is data")
 	f.StringVar(&c.JoinAddr, "join-addr", c.JoinAddr, "HTTP addresses of nodes of the cluster to join, comma-separated; ignored when there is data")
 	f.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory of everything that the node keeps")
@@ -110,6 +111,25 @@ func (c *config) validate(set func(flag string) bool) error {
 		if !c.Insecure && !loopback(host) {
 			return fmt.Errorf("%s: %q is not loopback, and this version has neither TLS nor authentication: listen on 127.0.0.1, or set INSECURE=true on a network that only trusted machines can reach", name, host)
 		}
+	}
+	return c.validatePprof()
+}
+
+// validatePprof keeps profiles on this machine, INSECURE or not: they show
+// what is in memory, and taking them costs time.
+func (c *config) validatePprof() error {
+	if c.PprofAddr == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(c.PprofAddr)
+	if err != nil {
+		return fmt.Errorf("PPROF_ADDR: %q is not host:port", c.PprofAddr)
+	}
+	if !loopback(host) {
+		return fmt.Errorf("PPROF_ADDR: %q is not loopback: profiles are for this machine only, use 127.0.0.1", host)
+	}
+	if host == "" {
+		c.PprofAddr = net.JoinHostPort("127.0.0.1", port)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -136,6 +137,8 @@ func TestBadConfiguration(t *testing.T) {
 		{"RESP_ADDR", []string{"RESP_ADDR", "6379"}, nil, []string{"RESP_ADDR", `"6379"`, "host:port"}},
 		{"open RESP_ADDR", []string{"RESP_ADDR", "0.0.0.0:6379"}, nil, []string{"RESP_ADDR", "INSECURE=true", "loopback"}},
 		{"RESP_ADDR without a port", []string{"RESP_ADDR", "127.0.0.1:0"}, nil, []string{"RESP_ADDR", "port"}},
+		{"PPROF_ADDR", []string{"PPROF_ADDR", "6060"}, nil, []string{"PPROF_ADDR", `"6060"`, "host:port"}},
+		{"open PPROF_ADDR", []string{"PPROF_ADDR", "0.0.0.0:6060", "INSECURE", "true"}, nil, []string{"PPROF_ADDR", "this machine only"}},
 		{"unnamed host", []string{"HTTP_ADDR", "example.org:8080"}, nil, []string{"HTTP_ADDR", "INSECURE=true"}},
 		{"wildcard without a name", []string{"RAFT_ADDR", "0.0.0.0:9001", "INSECURE", "true"}, nil, []string{"ADVERTISE_ADDR"}},
 		{"unknown flag", nil, []string{"--frobnicate"}, []string{"frobnicate"}},
@@ -169,6 +172,9 @@ func TestPortInUse(t *testing.T) {
 	})
 	t.Run("RESP_ADDR", func(t *testing.T) {
 		wantRefusal(t, valid(t).with("RESP_ADDR", taken.Addr().String()), nil, exitUsage, "RESP_ADDR", taken.Addr().String(), "choose another port")
+	})
+	t.Run("PPROF_ADDR", func(t *testing.T) {
+		wantRefusal(t, valid(t).with("PPROF_ADDR", taken.Addr().String()), nil, exitUsage, "PPROF_ADDR", taken.Addr().String(), "choose another port")
 	})
 	t.Run("RAFT_ADDR", func(t *testing.T) {
 		wantRefusal(t, valid(t).with("RAFT_ADDR", taken.Addr().String()), nil, exitUsage, "RAFT_ADDR", taken.Addr().String(), "free port")
@@ -236,6 +242,31 @@ func TestLifeOfANode(t *testing.T) {
 	wantRefusal(t, env, nil, exitUsage, "DATA_DIR", `lost its "kv"`, "remove the whole directory")
 	if _, err := os.Stat(kv); err == nil {
 		t.Error("the refused node has begun a new data directory")
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	env := valid(t).with("PPROF_ADDR", freeAddr(t))
+	stop := start(t, env)
+	defer stop()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, profile := range []string{"", "heap", "mutex", "block", "profile?seconds=1"} {
+		resp, err := client.Get("http://" + env["PPROF_ADDR"] + "/debug/pprof/" + profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK || len(body) == 0 {
+			t.Errorf("%q: %s, %d bytes, %v", profile, resp.Status, len(body), err)
+		}
+	}
+	// They are not where the API is.
+	resp, err := client.Get("http://" + env["HTTP_ADDR"] + "/debug/pprof/heap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNotFound {
+		t.Errorf("on HTTP_ADDR: %s, %v", resp.Status, err)
 	}
 }
 

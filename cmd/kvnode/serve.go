@@ -54,6 +54,13 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 		}
 		defer respListener.Close()
 	}
+	if cfg.PprofAddr != "" {
+		profiles, err := serveProfiles(cfg.PprofAddr)
+		if err != nil {
+			return err
+		}
+		defer profiles()
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options := cfg.options(log)
