@@ -78,6 +78,7 @@ type packer struct {
 	// will say.
 	bytes, count int64
 	checkpoints  map[uint32]Checkpoint
+	uncommitted  bool
 	hasher
 }
 
@@ -85,7 +86,13 @@ func (s *Store) newPacker() *packer {
 	return &packer{store: s, txn: s.db.NewTransaction(true), checkpoints: make(map[uint32]Checkpoint)}
 }
 
-func (p *packer) discard() { p.txn.Discard() }
+// discard gives up what is not committed.
+func (p *packer) discard() {
+	if p.uncommitted {
+		p.store.recent.clear() // it has what the transaction would have left
+	}
+	p.txn.Discard()
+}
 
 // entryOverhead is more than what Badger counts for an entry beside its key
 // and value.
@@ -222,21 +229,20 @@ func (p *packer) makeRoom(bytes, count int64) error {
 // write adds w to the transaction and brings the sum up to date.
 func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	key := g.key(w.Op.Key)
-	old, err := p.old(g, w.Op.Key)
-	if errors.Is(err, ErrCorrupt) {
-		_ = p.store.notice(g, err)
-		old, err = replaced{found: true, split: true}, nil // to be removed, whatever it is
-	}
+	id := p.store.recent.fingerprint(key)
+	old, err := p.old(g, id, w.Op.Key)
 	if err != nil {
 		return fmt.Errorf("key %q of partition %d: %w", w.Op.Key, g.partition, err)
 	}
 	if old.found {
 		sum.remove(old.hash)
 	}
+	var left replaced
 	switch w.Op.Kind {
 	case op.Set:
 		main, rest := encodeValue(g.partition, w.Op.Key, Value{w.Op.Value, w.Epoch, w.LSN, w.Op.Expires})
-		sum.add(p.hash(main, w.Op.Key))
+		left = replaced{true, rest != nil, p.hash(main, w.Op.Key)}
+		sum.add(left.hash)
 		err = p.txn.Set(key, main)
 		switch {
 		case err != nil:
@@ -258,6 +264,8 @@ func (p *packer) write(g generation, sum *Sum, w *Write) error {
 	if err != nil {
 		return fmt.Errorf("storage: apply entry %d of partition %d: %w", w.LSN, g.partition, err)
 	}
+	p.store.recent.put(id, left)
+	p.uncommitted = true
 	return nil
 }
 
@@ -267,8 +275,21 @@ type replaced struct {
 	hash         uint64
 }
 
-// old returns the item of the key, as the transaction sees it.
-func (p *packer) old(g generation, key []byte) (old replaced, err error) {
+// old returns the item of the key, whose fingerprint is id, as the transaction
+// sees it.
+func (p *packer) old(g generation, id fingerprint, key []byte) (replaced, error) {
+	if item, known := p.store.recent.get(id); known {
+		return item, nil
+	}
+	item, err := p.read(g, key)
+	if errors.Is(err, ErrCorrupt) {
+		_ = p.store.notice(g, err)
+		return replaced{found: true, split: true}, nil // to be removed, whatever it is
+	}
+	return item, err
+}
+
+func (p *packer) read(g generation, key []byte) (old replaced, err error) {
 	defer recovered(&err, debug.SetPanicOnFault(true))
 	item, err := p.txn.Get(g.key(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -297,6 +318,7 @@ func (p *packer) commit() error {
 	if err := p.txn.Commit(); err != nil {
 		return p.store.fail("commit", err)
 	}
+	p.uncommitted = false
 	s := p.store
 	s.mu.Lock()
 	before := len(s.checkpoints)

@@ -71,6 +71,9 @@ func TestStoreAgainstModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
+		if rapid.Bool().Draw(t, "forgets") {
+			s.recent = newRecent(1)
+		}
 
 		model := map[uint32]*modelPartition{}
 		partition := rapid.Uint32Range(1, 3)

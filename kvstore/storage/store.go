@@ -154,7 +154,8 @@ type Store struct {
 
 	// turn holds one token, taken by whoever changes checkpoints: they take
 	// turns, over a commit, and nobody else waits for them.
-	turn chan struct{}
+	turn   chan struct{}
+	recent *recent
 
 	mu             sync.Mutex
 	failed         error
@@ -217,6 +218,7 @@ func Open(opts Options) (_ *Store, err error) {
 		opts:    opts,
 		db:      db,
 		turn:    make(chan struct{}, 1),
+		recent:  newRecent(recentSets),
 		damaged: make(map[uint32]damage),
 		loads:   make(map[uint32]*load),
 
