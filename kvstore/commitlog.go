@@ -22,7 +22,8 @@ const maxAppend = 4 << 20
 const recordOverhead = 64
 
 // commitLog brings the writes of all replicas into the node's log, and tells
-// the replicas when they are on disk.
+// the replicas when they are on disk. One goroutine does both: while a group is
+// being written, the next gathers.
 type commitLog struct {
 	node *Node
 	log  *wal.Log
@@ -31,9 +32,11 @@ type commitLog struct {
 	queue []logWrite
 	wake  chan struct{} // one slot
 
-	syncedMu sync.Mutex
-	synced   []syncedWrite
-	syncWake chan struct{} // one slot
+	// The rest is the goroutine's: what it uses anew for each group, and where
+	// the log tells it that a batch is on disk.
+	records []wal.Record
+	last    map[*replica]uint64
+	durable chan error
 }
 
 type logWrite struct {
@@ -44,24 +47,18 @@ type logWrite struct {
 	forget bool
 }
 
-type syncedWrite struct {
-	replica   *replica
-	seq       uint64
-	forgotten bool
-}
-
 func newCommitLog(n *Node, l *wal.Log) *commitLog {
-	return &commitLog{node: n, log: l, wake: make(chan struct{}, 1), syncWake: make(chan struct{}, 1)}
+	return &commitLog{node: n, log: l, wake: make(chan struct{}, 1), last: map[*replica]uint64{}, durable: make(chan error, 1)}
 }
 
-// enqueue takes writes in order; the caller holds the replica's lock.
+// enqueue takes writes in order; the caller holds the replica's lock, and wakes
+// the goroutine later.
 func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, w := range writes {
 		c.queue = append(c.queue, logWrite{replica: r, write: w})
 	}
-	c.mu.Unlock()
-	signal(c.wake)
 }
 
 // forget drops the entries of a replica that takes no further part, all but
@@ -80,9 +77,9 @@ func signal(wake chan struct{}) {
 	}
 }
 
-// write appends what has gathered, until the context ends.
-func (c *commitLog) write(ctx context.Context) {
-	var records []wal.Record
+// run writes group after group until the context ends or the log fails.
+func (c *commitLog) run(ctx context.Context) {
+	var group, spare []logWrite
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,21 +87,33 @@ func (c *commitLog) write(ctx context.Context) {
 		case <-c.wake:
 		}
 		c.mu.Lock()
-		queue := c.queue
-		c.queue = nil
+		group, c.queue = c.queue, spare[:0]
 		c.mu.Unlock()
-		for len(queue) > 0 {
-			size, n := 0, 0
-			records = records[:0]
-			for ; n < len(queue) && size < maxAppend; n++ {
-				records, size = queue[n].appendTo(records, size)
-			}
-			if !c.append(ctx, records, queue[:n:n]) {
-				return
-			}
-			queue = queue[n:]
+		c.node.peers.flush()
+		if !c.write(ctx, group) {
+			return
 		}
+		c.report(group)
+		clear(group)
+		spare = group
 	}
+}
+
+// write makes a group durable, in as few batches as the log takes.
+func (c *commitLog) write(ctx context.Context, group []logWrite) bool {
+	for len(group) > 0 {
+		size, n := 0, 0
+		c.records = c.records[:0]
+		for ; n < len(group) && size < maxAppend; n++ {
+			c.records, size = group[n].appendTo(c.records, size)
+		}
+		if !c.append(ctx, c.records) {
+			return false
+		}
+		clear(c.records)
+		group = group[n:]
+	}
+	return true
 }
 
 func (w *logWrite) appendTo(records []wal.Record, size int) ([]wal.Record, int) {
@@ -122,26 +131,17 @@ func (w *logWrite) appendTo(records []wal.Record, size int) ([]wal.Record, int) 
 	return records, size + recordOverhead*(len(w.write.Entries)+2)
 }
 
-// append gives one batch to the log. It waits while the disk is full and
+// append has one batch made durable. It waits while the disk is full and
 // returns false when there is no going on.
-func (c *commitLog) append(ctx context.Context, records []wal.Record, writes []logWrite) bool {
-	done := func(err error) {
-		if err != nil {
-			c.node.fail(err)
-			return
-		}
-		c.syncedMu.Lock()
-		for _, w := range writes {
-			c.synced = append(c.synced, syncedWrite{w.replica, w.write.Seq, w.forget})
-		}
-		c.syncedMu.Unlock()
-		signal(c.syncWake)
-	}
+func (c *commitLog) append(ctx context.Context, records []wal.Record) bool {
 	for {
-		err := c.log.Append(records, done)
+		err := c.log.Append(records, func(err error) { c.durable <- err })
+		if err == nil {
+			c.node.diskFull.Store(false)
+			err = <-c.durable
+		}
 		switch {
 		case err == nil:
-			c.node.diskFull.Store(false)
 			return true
 		case !errors.Is(err, wal.ErrNoSpace):
 			c.node.fail(err)
@@ -158,31 +158,22 @@ func (c *commitLog) append(ctx context.Context, records []wal.Record, writes []l
 	}
 }
 
-// report tells the replicas what is on disk, until the context ends.
-func (c *commitLog) report(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.syncWake:
-		}
-		c.syncedMu.Lock()
-		synced := c.synced
-		c.synced = nil
-		c.syncedMu.Unlock()
-		last := map[*replica]uint64{}
-		for _, s := range synced {
-			if s.forgotten {
-				c.node.drop(s.replica)
-				delete(last, s.replica)
-			} else {
-				last[s.replica] = s.seq
-			}
-		}
-		for r, seq := range last {
-			r.do(func(sm *partition.Replica) { sm.Synced(seq) })
+// report tells the replicas that a group is on disk.
+func (c *commitLog) report(group []logWrite) {
+	for i := range group {
+		if w := &group[i]; w.forget {
+			c.node.drop(w.replica)
+			delete(c.last, w.replica)
+		} else {
+			c.last[w.replica] = w.write.Seq
 		}
 	}
+	var t turn
+	for r, seq := range c.last {
+		r.during(&t, func(sm *partition.Replica) { sm.Synced(seq) })
+	}
+	clear(c.last)
+	c.node.end(&t)
 }
 
 // read returns entries from lsn on, none when they are no longer held.

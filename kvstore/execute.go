@@ -23,7 +23,9 @@ type execution struct {
 // execute executes a batch, linearizably. The error is errNotServing when
 // nothing was executed and another try is due, else one of package api.
 func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
-	epoch, x, err := r.begin(ctx, b)
+	var t turn
+	epoch, x, err := r.begin(ctx, &t, b)
+	r.node.end(&t)
 	if err != nil {
 		return nil, err
 	}
@@ -41,18 +43,19 @@ func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error
 }
 
 // begin evaluates a batch in the epoch in which the replica serves, and waits
-// for nothing but the state of its keys.
-func (r *replica) begin(ctx context.Context, b api.Batch) (epoch uint64, x execution, err error) {
+// for nothing but the state of its keys. What it writes waits for the end of
+// the turn.
+func (r *replica) begin(ctx context.Context, t *turn, b api.Batch) (epoch uint64, x execution, err error) {
 	if epoch = r.serving.Load(); epoch == 0 {
 		return 0, x, errNotServing
 	}
 	at := loaded{overlay: &r.overlay}
-	x, err = r.evaluate(b, &at)
+	x, err = r.evaluate(t, b, &at)
 	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
 		if err := r.load(b, &at); err != nil {
 			return 0, x, err
 		}
-		x, err = r.evaluate(b, &at)
+		x, err = r.evaluate(t, b, &at)
 	}
 	return epoch, x, err
 }
@@ -84,7 +87,7 @@ func (x *execution) overdue(part uint32) error {
 
 // evaluate evaluates the batch, and appends what it writes. The error matches
 // command.ErrRetry when the state of a key has to be loaded first.
-func (r *replica) evaluate(b api.Batch, at *loaded) (x execution, err error) {
+func (r *replica) evaluate(t *turn, b api.Batch, at *loaded) (x execution, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clock := r.node.clock.now()
@@ -92,7 +95,7 @@ func (r *replica) evaluate(b api.Batch, at *loaded) (x execution, err error) {
 		return x, err
 	}
 	if len(x.Ops()) > 0 {
-		return x, r.append(&x, clock)
+		return x, r.append(t, &x, clock)
 	}
 	if x.After != 0 {
 		x.done = r.waitFor(x.After)
@@ -103,7 +106,7 @@ func (r *replica) evaluate(b api.Batch, at *loaded) (x execution, err error) {
 // append brings the effects of an execution into the log. They can be larger
 // than the batch, as those of appending to many values are, and what the log
 // takes the storage must take.
-func (r *replica) append(x *execution, clock uint64) error {
+func (r *replica) append(t *turn, x *execution, clock uint64) error {
 	ops := x.Ops()
 	if err := r.node.storage.CheckEntry(ops); err != nil {
 		return api.Errorf(api.CodeTooLarge, "commands: what they write is too large for one batch: %v", err)
@@ -115,7 +118,7 @@ func (r *replica) append(x *execution, clock uint64) error {
 	}
 	r.pending.Appended(&x.Execution, command.Position(pos))
 	x.done = r.waitFor(x.After)
-	r.carryOut(r.sm.Drain())
+	r.carryOut(t, r.sm.Drain())
 	return nil
 }
 

@@ -159,8 +159,7 @@ func Open(opts Options) (*Node, error) {
 		cancel()
 		return nil, errors.Join(err, n.commitLog.log.Close(), n.storage.Close())
 	}
-	n.wg.Go(func() { n.commitLog.write(ctx) })
-	n.wg.Go(func() { n.commitLog.report(ctx) })
+	n.wg.Go(func() { n.commitLog.run(ctx) })
 	n.wg.Go(func() { n.applier.run(ctx) })
 	for range proposalWorkers {
 		n.wg.Go(func() { n.proposals.run(ctx) })

@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"iter"
 	"sync"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -79,6 +80,15 @@ func (p *peers) ready(part uint32, to partition.Member) {
 	}
 }
 
+// flush has everything sent that is queued or ready.
+func (p *peers) flush() {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, s := range p.senders {
+		s.Flush()
+	}
+}
+
 func (p *peers) close() {
 	p.mu.Lock()
 	senders := p.senders
@@ -116,9 +126,23 @@ func (n *Node) Reconnected(to replication.Peer) {
 // part again.
 const maxEpochLead = 1 << 20
 
-// deliver takes a message from a peer. It returns an error if the peer cannot
+// deliver takes the messages of a frame, until one shows that the peer cannot
 // be right.
-func (n *Node) deliver(e replication.Envelope) error {
+func (n *Node) deliver(frame iter.Seq2[replication.Envelope, error]) error {
+	var t turn
+	defer n.end(&t)
+	for e, err := range frame {
+		if err != nil {
+			return err
+		}
+		if err := n.take(&t, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) take(t *turn, e replication.Envelope) error {
 	m := n.cluster.Map()
 	if m == nil {
 		return nil
@@ -130,7 +154,7 @@ func (n *Node) deliver(e replication.Envelope) error {
 		return nil // the primary sends them again
 	}
 	if r := n.replica(e.Partition); r != nil {
-		r.do(func(sm *partition.Replica) {
+		r.during(t, func(sm *partition.Replica) {
 			if e.Message.Epoch < sm.Promise() {
 				n.metrics.stale.Inc()
 			}

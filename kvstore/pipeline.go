@@ -15,7 +15,8 @@ import (
 // writes of a client share group commits as those of many clients do.
 //
 // What takes no patience is begun with [Pipeline.Begin] and answered by
-// [Pipeline.Wait], first come, first served. A batch that Begin does not take
+// [Pipeline.Wait], first come, first served; nothing of it leaves this node
+// before the first Wait. A batch that Begin does not take
 // is for [Pipeline.Execute], once everything begun has been waited for. A
 // pipeline belongs to one goroutine. Errors are those of package api.
 type Pipeline struct {
@@ -23,6 +24,8 @@ type Pipeline struct {
 	// begun are the executions that have not been waited for, from first on.
 	begun []underwayHere
 	first int
+	// turn is what was begun since the last Wait.
+	turn turn
 	// patience is for each batch, from its beginning to its answer.
 	patience time.Duration
 	timer    *time.Timer
@@ -98,7 +101,7 @@ func (p *Pipeline) Begin(b api.Batch) bool {
 	}
 	u := underwayHere{replica: r, op: operation(b), start: time.Now()}
 	var err error
-	if u.epoch, u.execution, err = r.begin(context.Background(), b); err != nil {
+	if u.epoch, u.execution, err = r.begin(context.Background(), &p.turn, b); err != nil {
 		return false
 	}
 	p.begun = append(p.begun, u)
@@ -108,6 +111,7 @@ func (p *Pipeline) Begin(b api.Batch) bool {
 // Wait waits for the batch that was begun first among those that have not been
 // waited for, and returns its results.
 func (p *Pipeline) Wait() (results []api.Result, err error) {
+	p.router.node.end(&p.turn)
 	u := p.begun[p.first]
 	p.begun[p.first] = underwayHere{}
 	if p.first++; p.first == len(p.begun) {

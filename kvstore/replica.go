@@ -55,20 +55,29 @@ type writeWaiter struct {
 	done chan error
 }
 
-// do runs f on the state machine and carries out what it asks for.
+// do runs f on the state machine and has what it asks for carried out.
 func (r *replica) do(f func(*partition.Replica)) {
+	var t turn
+	r.during(&t, f)
+	r.node.end(&t)
+}
+
+// during runs f on the state machine as a part of a turn.
+func (r *replica) during(t *turn, f func(*partition.Replica)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f(r.sm)
-	r.carryOut(r.sm.Drain())
+	r.carryOut(t, r.sm.Drain())
 }
 
-// carryOut hands the output to the goroutines that act on it.
-func (r *replica) carryOut(out partition.Output) {
+// carryOut hands the output to the goroutines that act on it when the turn has
+// ended.
+func (r *replica) carryOut(t *turn, out partition.Output) {
 	n := r.node
 	if role, _ := r.sm.Role(); role != partition.Serving {
 		r.serving.Store(0) // before anybody can be told that this node has stopped
 	}
+	t.gather(&out)
 	if len(out.Writes) > 0 {
 		n.commitLog.enqueue(r, out.Writes)
 	}
@@ -223,8 +232,10 @@ func (r *replica) confirm(ctx context.Context) error {
 	}
 	answer := make(chan bool, 1)
 	r.reads[ticket] = answer
-	r.carryOut(r.sm.Drain())
+	var t turn
+	r.carryOut(&t, r.sm.Drain())
 	r.mu.Unlock()
+	r.node.end(&t)
 	select {
 	case ok := <-answer:
 		if !ok {

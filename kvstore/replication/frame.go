@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"iter"
 	"math"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
@@ -120,21 +121,20 @@ func readBody(r io.Reader, size int) ([]byte, error) {
 	}
 }
 
-// decodeFrame calls deliver for each message of a body, until it returns an
-// error. Entries point into the body. from and to complete the members.
-// Nothing is allocated for a message before all that it claims is checked.
-func decodeFrame(body []byte, from, to Peer, deliver func(Envelope) error) error {
-	d := decoder{rest: body[1:]}
-	for len(d.rest) > 0 {
-		env, err := d.message(from, to)
-		if err != nil {
-			return err
-		}
-		if err := deliver(env); err != nil {
-			return err
+// messages returns those of a body, up to the first that cannot be right; the
+// error then comes in its place. Entries point into the body. from and to
+// complete the members. Nothing is allocated for a message before all that it
+// claims is checked.
+func messages(body []byte, from, to Peer) iter.Seq2[Envelope, error] {
+	return func(yield func(Envelope, error) bool) {
+		d := decoder{rest: body[1:]}
+		for len(d.rest) > 0 {
+			env, err := d.message(from, to)
+			if !yield(env, err) || err != nil {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // message cuts the first message off.

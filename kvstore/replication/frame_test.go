@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"iter"
 	"math"
 	"reflect"
 	"runtime"
@@ -39,11 +40,29 @@ func decode(frame []byte) (envelopes []Envelope, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = decodeFrame(body, alpha, beta, func(e Envelope) error {
+	for e, err := range messages(body, alpha, beta) {
+		if err != nil {
+			return envelopes, err
+		}
 		envelopes = append(envelopes, e)
+	}
+	return envelopes, nil
+}
+
+// each returns what a receiver calls for a frame, from what is to be called for
+// each message.
+func each(deliver func(Envelope) error) func(iter.Seq2[Envelope, error]) error {
+	return func(frame iter.Seq2[Envelope, error]) error {
+		for e, err := range frame {
+			if err != nil {
+				return err
+			}
+			if err := deliver(e); err != nil {
+				return err
+			}
+		}
 		return nil
-	})
-	return envelopes, err
+	}
 }
 
 func ignore(Envelope) error { return nil }
@@ -260,7 +279,7 @@ func FuzzFrames(f *testing.F) {
 		}
 		body := append([]byte{frameVersion}, in...) // so that checksums do not keep the fuzzer out
 		bytes := allocated(func() {
-			_ = decodeFrame(body, alpha, beta, ignore)
+			_ = each(ignore)(messages(body, alpha, beta))
 		})
 		if limit := uint64(64*len(body) + 64<<10); bytes > limit {
 			t.Errorf("%d bytes made it allocate %d", len(body), bytes)
@@ -302,7 +321,7 @@ func BenchmarkFrame(b *testing.B) {
 		buf = beginFrame(buf)
 		buf = appendMessage(buf, e.Partition, &e.Message)
 		finishFrame(buf)
-		if err := decodeFrame(buf[headerBytes:], alpha, beta, ignore); err != nil {
+		if err := each(ignore)(messages(buf[headerBytes:], alpha, beta)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -44,7 +44,7 @@ func startReceiver(t *testing.T, deliver func(Envelope)) (addr string, r *Receiv
 // startCounting is startReceiver with all that a receiver takes.
 func startCounting(t *testing.T, deliver func(Envelope) error, refused func(Reason)) (addr string, r *Receiver) {
 	t.Helper()
-	r = NewReceiver(func() string { return cluster }, beta, deliver, refused, quiet())
+	r = NewReceiver(func() string { return cluster }, beta, each(deliver), refused, quiet())
 	t.Cleanup(r.Close)
 	return serve(t, r), r
 }
@@ -96,7 +96,7 @@ func TestHandshakeIsRefusedWithTheReason(t *testing.T) {
 }
 
 func TestHandshakeWaitsForTheCluster(t *testing.T) {
-	r := NewReceiver(func() string { return "" }, beta, ignore, func(Reason) {}, quiet())
+	r := NewReceiver(func() string { return "" }, beta, each(ignore), func(Reason) {}, quiet())
 	defer r.Close()
 	_, err := dial(t.Context(), serve(t, r), cluster, alpha, beta)
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "not joined") {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,7 +16,7 @@ import (
 type Receiver struct {
 	cluster func() string
 	self    Peer
-	deliver func(Envelope) error
+	deliver func(frame iter.Seq2[Envelope, error]) error
 	refused func(Reason)
 	log     *slog.Logger
 
@@ -27,10 +28,11 @@ type Receiver struct {
 
 // NewReceiver returns a receiver for the node self of the cluster whose UUID
 // cluster returns, "" as long as it is not known. deliver is called by one
-// goroutine for each peer, for one message after the other; it must not block
-// for long. If it returns an error, see [Reject], the connection is closed.
-// refused is called for each frame and each connection that is refused.
-func NewReceiver(cluster func() string, self Peer, deliver func(Envelope) error, refused func(Reason), log *slog.Logger) *Receiver {
+// goroutine for each peer, for one frame after the other; it must not block
+// for long, and returns the error of a message. If it returns an error, see
+// [Reject], the connection is closed. refused is called for each frame and each
+// connection that is refused.
+func NewReceiver(cluster func() string, self Peer, deliver func(frame iter.Seq2[Envelope, error]) error, refused func(Reason), log *slog.Logger) *Receiver {
 	return &Receiver{cluster: cluster, self: self, deliver: deliver, refused: refused, log: log, conns: map[Peer]net.Conn{}}
 }
 
@@ -99,7 +101,7 @@ func (r *Receiver) receive(conn net.Conn, buf *bufio.Reader, from Peer) error {
 		if err != nil {
 			return err
 		}
-		if err := decodeFrame(body, from, r.self, r.deliver); err != nil {
+		if err := r.deliver(messages(body, from, r.self)); err != nil {
 			return err
 		}
 	}

@@ -49,6 +49,10 @@ type Sender struct {
 	marked map[uint32]struct{}
 	wake   chan struct{} // one slot
 
+	// What gather took last is to be filled anew.
+	emptyQueue []Envelope
+	emptyReady []uint32
+
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -66,29 +70,35 @@ func NewSender(cluster string, self, to Peer, addr func() string, source Source,
 	return s
 }
 
-// Send queues a message. It never blocks.
+// Send queues a message, which the next [Sender.Flush] sends. It never blocks.
 func (s *Sender) Send(e Envelope) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.queue) < maxQueued {
 		s.queue = append(s.queue, e)
 	}
-	s.mu.Unlock()
-	s.signal()
 }
 
-// Ready marks a partition: the source has something for the peer. It never
-// blocks.
+// Ready marks a partition: the source has something for the peer, which the
+// next [Sender.Flush] sends. It never blocks.
 func (s *Sender) Ready(part uint32) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, ok := s.marked[part]; !ok {
 		s.marked[part] = struct{}{}
 		s.ready = append(s.ready, part)
 	}
-	s.mu.Unlock()
-	s.signal()
 }
 
-func (s *Sender) signal() {
+// Flush has everything sent that is queued or ready, together as far as it
+// goes. It never blocks.
+func (s *Sender) Flush() {
+	s.mu.Lock()
+	nothing := len(s.queue) == 0 && len(s.ready) == 0
+	s.mu.Unlock()
+	if nothing {
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -160,10 +170,10 @@ func (s *Sender) stream(ctx context.Context, conn net.Conn) error {
 			return errors.New("closed by the peer")
 		case <-s.wake:
 		}
-		for {
+		for more := true; more; {
 			buf = beginFrame(buf)
 			empty := len(buf)
-			if buf = s.gather(buf); len(buf) == empty {
+			if buf, more = s.gather(buf); len(buf) == empty {
 				break
 			}
 			finishFrame(buf)
@@ -181,33 +191,45 @@ func (s *Sender) stream(ctx context.Context, conn net.Conn) error {
 }
 
 // gather appends what is ready now: first the answers, then what the
-// partitions have, as far as one frame goes.
-func (s *Sender) gather(buf []byte) []byte {
+// partitions have, as far as one frame goes. It reports whether there may be
+// more.
+func (s *Sender) gather(buf []byte) (_ []byte, more bool) {
 	s.mu.Lock()
 	queue, ready := s.queue, s.ready
-	s.queue, s.ready = nil, nil
+	s.queue, s.ready = s.emptyQueue[:0], s.emptyReady[:0]
 	clear(s.marked)
 	s.mu.Unlock()
 	for i := range queue {
 		buf = appendMessage(buf, queue[i].Partition, &queue[i].Message)
 	}
 	for i, part := range ready {
-		if len(buf) > frameTarget {
-			for _, rest := range ready[i:] {
-				s.Ready(rest)
-			}
-			break
-		}
-		for {
+		for len(buf) <= frameTarget {
 			m, ok := s.source.Next(part, s.to)
 			if !ok {
 				break
 			}
-			if buf = appendMessage(buf, part, &m); len(buf) > frameTarget {
-				s.Ready(part)
-				break
+			buf = appendMessage(buf, part, &m)
+		}
+		if len(buf) > frameTarget {
+			for _, rest := range ready[i:] {
+				s.Ready(rest)
 			}
+			more = true
+			break
 		}
 	}
-	return buf
+	s.emptyQueue, s.emptyReady = recycled(queue), ready
+	return buf, more
+}
+
+// keptQueue is how large a queue may have been to be used again.
+const keptQueue = 1 << 10
+
+// recycled returns an empty queue in place of one that was sent.
+func recycled(queue []Envelope) []Envelope {
+	if cap(queue) > keptQueue {
+		return nil
+	}
+	clear(queue)
+	return queue[:0]
 }

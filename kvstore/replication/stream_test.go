@@ -64,6 +64,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	s := startSender(t, addr, newSource())
 	for i := range uint64(count) {
 		s.Send(numbered(3, i))
+		s.Flush()
 	}
 	for i := range uint64(count) {
 		if e := receive(t, got); e.Partition != 3 || e.Message.Round != i || e.Message.From != member(alpha, 1) || e.Message.To != member(beta, 1) {
@@ -91,6 +92,7 @@ func TestReadyPullsFromTheSource(t *testing.T) {
 	s.Ready(1)
 	s.Ready(1) // is marked already
 	s.Ready(2)
+	s.Flush()
 	next := map[uint32]uint64{}
 	for range 2 * count {
 		e := receive(t, got)
@@ -110,6 +112,7 @@ func TestReadyWithoutMessagesSendsNothing(t *testing.T) {
 	s := startSender(t, addr, newSource())
 	s.Ready(9)
 	s.Send(numbered(1, 1))
+	s.Flush()
 	if e := receive(t, got); e.Partition != 1 {
 		t.Errorf("delivered %+v", e)
 	}
@@ -117,10 +120,10 @@ func TestReadyWithoutMessagesSendsNothing(t *testing.T) {
 
 func TestSenderReconnects(t *testing.T) {
 	got := make(chan Envelope, 16)
-	r := NewReceiver(func() string { return cluster }, beta, func(e Envelope) error {
+	r := NewReceiver(func() string { return cluster }, beta, each(func(e Envelope) error {
 		got <- e
 		return nil
-	}, func(Reason) {}, quiet())
+	}), func(Reason) {}, quiet())
 	defer r.Close()
 	connections := make(chan net.Conn, 16)
 	srv := httptest.NewUnstartedServer(r)
@@ -135,6 +138,7 @@ func TestSenderReconnects(t *testing.T) {
 	s := startSender(t, srv.Listener.Addr().String(), src)
 	for round := range uint64(3) {
 		s.Send(numbered(1, round))
+		s.Flush()
 		if e := receive(t, got); e.Message.Round != round {
 			t.Fatalf("message %d is %+v", round, e)
 		}
@@ -193,5 +197,6 @@ func TestCloseOfASenderThatNeverConnected(t *testing.T) {
 	receive(t, asked)
 	s.Send(numbered(1, 1))
 	s.Ready(1)
+	s.Flush()
 	s.Close()
 }

@@ -1,0 +1,36 @@
+package kvstore
+
+import "github.com/skshohagmiah/clusterkit/kvstore/partition"
+
+// A turn is what one goroutine has replicas do before it lets others act on
+// it: the messages of a frame, the commands that a client sent together, the
+// writes that a group made durable. What comes of them is gathered, and leaves
+// when the turn ends: as one group to the log, as one frame to each peer.
+//
+// Entries are sent when the log begins to write them, so that all disks work at
+// the same time and what has gathered for one has gathered for the others.
+type turn struct{ wrote, said bool }
+
+// gather takes that the output is being queued.
+func (t *turn) gather(out *partition.Output) {
+	if len(out.Writes) > 0 {
+		t.wrote = true
+	} else if len(out.Ready) > 0 {
+		t.said = true
+	}
+	if len(out.Messages) > 0 {
+		t.said = true
+	}
+}
+
+// end has everything carried out that was queued in the turn. The turn may be
+// used again. No lock of a replica is held.
+func (n *Node) end(t *turn) {
+	if t.wrote {
+		signal(n.commitLog.wake)
+	}
+	if t.said {
+		n.peers.flush()
+	}
+	*t = turn{}
+}
