@@ -53,6 +53,7 @@ const (
 	kindMetadata
 	kindCopyAnew
 	kindPrepareStop
+	kindRelocate
 )
 
 // commandFormat stands before every encoded command. A node that meets a
@@ -113,6 +114,8 @@ func decodeCommand(data []byte) (command, error) {
 		return decodeBody[copyAnewCommand](data[2:])
 	case kindPrepareStop:
 		return decodeBody[prepareStopCommand](data[2:])
+	case kindRelocate:
+		return decodeBody[relocateCommand](data[2:])
 	default:
 		return nil, fmt.Errorf("decode command: kind %d is not known, upgrade this node", kind)
 	}

@@ -25,31 +25,49 @@ func mustRefuse(t testing.TB, m *Map, c command, reason string) {
 // primaries handed over at once, until nothing is left to do.
 func settle(t testing.TB, m *Map) *Map {
 	t.Helper()
-	for range 100 {
-		before := m
+	return repeat(t, m, func(m *Map) *Map {
 		changes, err := desires(m, placeable(m, deadSince(m), 1, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		m = mustApply(t, m, desireCommand{Term: testTerm, Desired: changes}, movesCommand{Term: testTerm, Steps: nextMoves(m)})
-		for i := range m.Partitions {
-			p := &m.Partitions[i]
-			for _, c := range p.Members {
-				if m.Present(c) {
-					m = mustApply(t, m, acknowledgeCommand{Partition: i, Member: c})
-				}
-			}
-			p = &m.Partitions[i]
-			if to := p.wantedPrimary(); to != p.Primary && m.progress(p).Primary >= 0 && slices.ContainsFunc(p.InSync, func(c Member) bool { return c.Node == to && m.Present(c) }) {
-				m = mustApply(t, m, transferCommand{TransferRequest{i, p.Epoch, p.Primary, to}})
-			}
-		}
-		if m == before {
+		return step(t, mustApply(t, m, desireCommand{Term: testTerm, Desired: changes}))
+	})
+}
+
+// arrive is settle, without another plan.
+func arrive(t testing.TB, m *Map) *Map {
+	t.Helper()
+	return repeat(t, m, func(m *Map) *Map { return step(t, m) })
+}
+
+func repeat(t testing.TB, m *Map, f func(*Map) *Map) *Map {
+	t.Helper()
+	for range 100 {
+		before := m
+		if m = f(m); m == before {
 			return m
 		}
 	}
 	t.Fatal("the moves do not end")
 	return nil
+}
+
+func step(t testing.TB, m *Map) *Map {
+	t.Helper()
+	m = mustApply(t, m, movesCommand{Term: testTerm, Steps: nextMoves(m)})
+	for i := range m.Partitions {
+		p := &m.Partitions[i]
+		for _, c := range p.Members {
+			if m.Present(c) {
+				m = mustApply(t, m, acknowledgeCommand{Partition: i, Member: c})
+			}
+		}
+		p = &m.Partitions[i]
+		if to := p.wantedPrimary(); to != p.Primary && m.progress(p).Primary >= 0 && slices.ContainsFunc(p.InSync, func(c Member) bool { return c.Node == to && m.Present(c) }) {
+			m = mustApply(t, m, transferCommand{TransferRequest{i, p.Epoch, p.Primary, to}})
+		}
+	}
+	return m
 }
 
 func deadSince(m *Map) map[string]time.Duration {

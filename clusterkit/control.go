@@ -184,7 +184,7 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 	}
 	switch c := c.(type) {
 	case inSyncCommand, transferCommand, acknowledgeCommand, copyAnewCommand:
-	case drainCommand, weightCommand, removeCommand, forceCommand:
+	case drainCommand, weightCommand, removeCommand, forceCommand, relocateCommand:
 	case pauseCommand, cancelCommand, replicationCommand, metadataCommand:
 	case registerCommand:
 		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" || !strings.HasPrefix(c.Node.RaftID, serverID(c.Node.ID, "")) {

@@ -91,6 +91,7 @@ func (a *api) routes() []route {
 		{get, "/partitions/stats", a.view(viewStats)},
 		{get, "/partitions/key", a.viewOf(viewKey)},
 		{post, "/partitions/{id}/accept-data-loss", a.acceptDataLoss},
+		{post, "/partitions/{id}/move", a.relocate},
 
 		{get, "/moves", a.view(viewMoves)},
 		{post, "/moves/pause", change(ck.PauseMoves)},

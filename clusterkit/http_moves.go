@@ -40,6 +40,23 @@ func (a *api) cancelMoves(w *responder, r *http.Request) error {
 	return w.done(a.ck.CancelMoves(r.Context(), partitions...))
 }
 
+func (a *api) relocate(w *responder, r *http.Request) error {
+	const example = `{"from":"node-1","to":"node-4"}, {"primary":"node-2"}, or both`
+	var change Relocation
+	if err := readJSON(w, r, example, &change); err != nil {
+		return err
+	}
+	p, err := a.partition(pathVar(r, "id"))
+	if err != nil {
+		return err
+	}
+	moved, err := a.ck.Relocate(r.Context(), p.Index, change)
+	if err != nil {
+		return err
+	}
+	return w.json(http.StatusOK, moved)
+}
+
 // planAnswer is a [Plan] with the partitions' IDs.
 type planAnswer struct {
 	Rounds [][]plannedStep `json:"rounds"`

@@ -189,6 +189,7 @@ func TestHandlerBeforeTheCluster(t *testing.T) {
 		{"POST", "/moves/pause", "", 503, "stopped"},
 		{"POST", "/nodes/node-1/drain", "", 503, "stopped"},
 		{"POST", "/partitions/partition-0/accept-data-loss", `{"node":"node-1","epoch":1}`, 503, "no_cluster"},
+		{"POST", "/partitions/partition-0/move", `{"primary":"node-1"}`, 503, "no_cluster"},
 		{"POST", "/cluster/join", `{"protocol":1,"node_id":"node-9","store":"s","raft_addr":"127.0.0.1:1"}`, 503, "no_leader"},
 	} {
 		got := serve(t, ck, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))

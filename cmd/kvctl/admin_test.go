@@ -72,6 +72,28 @@ func TestAdministration(t *testing.T) {
 		{"migration ls", map[string]string{
 			"GET /moves": `200 {"version":3,"moves":[]}`, "GET /nodes": `200 {"nodes":[{"id":"n2","ip":"SELF","alive":true}]}`, "GET /v1/migrations": "404",
 		}, exitOK, []string{"Everything is where it should be."}, "the copies on n2 are not shown"},
+		{"partition move partition-1 --from n1 --to n4 --primary n2", map[string]string{
+			`POST /partitions/partition-1/move {"from":"n1","to":"n4","primary":"n2"}`: `200 {"desired":["n2","n4","n3"],"until_next_plan":true}`,
+		}, exitOK, []string{"partition-1 is wanted on n2 (the primary), n4, n3", "until the next plan"}, ""},
+		{"partition move partition-1 --primary n2", map[string]string{
+			`POST /partitions/partition-1/move {"primary":"n2"}`: `409 {"error":{"code":"refused","message":"refused: n2 is down"}}`,
+		}, exitError, nil, "n2 is down"},
+		{"partition move partition-1 --from n1", nil, exitUsage, nil, "--from and --to belong together"},
+		{"partition move partition-1", nil, exitUsage, nil, "give --from and --to, --primary, or all"},
+		{"partition verify partition-1", map[string]string{
+			"POST /v1/partitions/partition-1/verify": `200 {"partition":"partition-1","position":"2.9","ok":true,"copies":[{"node":"n1","primary":true,"state":"ok","items":7,"digest":"00aa"}]}`,
+		}, exitOK, []string{"partition-1     2.9           n1                ok                      7  00aa              primary"}, ""},
+		{"partition verify --all", map[string]string{
+			"GET /cluster":                           `200 {"leader":"n1"}`,
+			"GET /partitions":                        `200 {"partitions":[{"id":"partition-0"},{"id":"partition-1"}]}`,
+			"POST /v1/partitions/partition-0/verify": `200 {"position":"2.9","copies":[{"node":"n1","state":"differs","items":7,"digest":"00aa","remade":true}]}`,
+			"POST /v1/partitions/partition-1/verify": `200 {"position":"2.9","ok":true,"copies":[{"node":"n1","state":"ok","items":8,"digest":"00ab"}]}`,
+		}, exitUnequal, []string{"differs", "(it is made anew)", "00ab"}, "partition-0: not all copies are certainly equal"},
+		{"partition verify partition-9", map[string]string{
+			"POST /v1/partitions/partition-9/verify": `404 {"error":{"code":"not_found","message":"there is no partition"}}`,
+		}, exitNotFound, nil, "there is no partition"},
+		{"partition verify", nil, exitUsage, nil, "give one partition, like partition-5, or --all"},
+		{"partition verify partition-0 --all", nil, exitUsage, nil, "give one partition, like partition-5, or --all"},
 		{"migration pause", map[string]string{"POST /moves/pause": "204"}, exitOK, nil, ""},
 		{"migration watch", map[string]string{"GET /moves": `200 {"version":3,"moves":[]}`, "GET /nodes": `200 {"nodes":[]}`}, exitOK, []string{"map 3: 0 moves left"}, ""},
 		{"migration throttle", map[string]string{

@@ -18,6 +18,7 @@ const (
 	exitUnhealthy      = 5
 	exitAuthentication = 6
 	exitOutcomeUnknown = 7
+	exitUnequal        = 8
 	exitInterrupted    = 130
 )
 
@@ -30,11 +31,13 @@ const exitCodeHelp = `Exit codes:
   5  the cluster is unhealthy (cluster status)
   6  not authenticated, or not allowed
   7  the outcome of a write is unknown: it may have been executed, or may yet be
+  8  copies of a partition are not equal, or could not all be compared (partition verify)
 130  interrupted`
 
 var (
 	errUsage     = errors.New("usage")
 	errUnhealthy = errors.New("the cluster is unhealthy")
+	errUnequal   = errors.New("not all copies are certainly equal")
 )
 
 // usage makes err, if it is one, an error of usage.
@@ -63,6 +66,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUnavailable
 	case errors.Is(err, errUnhealthy):
 		return exitUnhealthy
+	case errors.Is(err, errUnequal):
+		return exitUnequal
 	case errors.Is(err, api.ErrUnauthenticated), errors.Is(err, api.ErrForbidden):
 		return exitAuthentication
 	default:

@@ -17,11 +17,11 @@ import (
 func (k *kvctl) partitionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "partition",
-		Short: "List partitions, and show what a rebalance would do",
+		Short: "List, verify and move partitions, and show what a rebalance would do",
 		Args:  needsCommand,
 		Run:   func(*cobra.Command, []string) {},
 	}
-	cmd.AddCommand(k.partitionListCommand(), k.partitionDescribeCommand(), k.rebalanceCommand())
+	cmd.AddCommand(k.partitionListCommand(), k.partitionDescribeCommand(), k.partitionMoveCommand(), k.partitionVerifyCommand(), k.rebalanceCommand())
 	return cmd
 }
 
