@@ -37,13 +37,19 @@ type digestRequest struct {
 	Partition uint32           `json:"partition"`
 	Member    partition.Member `json:"member"`
 	At        uint64           `json:"at"`
+	// Scan asks to hold what is on the disk against it.
+	Scan bool `json:"scan,omitempty"`
 }
 
 // digestAnswer is that digest, and which data it is of.
 type digestAnswer struct {
 	Generation uint64 `json:"generation"`
+	Epoch      uint64 `json:"epoch"`
 	Count      uint64 `json:"count"`
 	Digest     uint64 `json:"digest"`
+	// Scanned bytes were read, and Damage is what was found.
+	Scanned uint64 `json:"scanned,omitempty"`
+	Damage  string `json:"damage,omitempty"`
 }
 
 // refutation says that data are not what they ought to be.
@@ -51,7 +57,9 @@ type refutation struct {
 	Partition  uint32           `json:"partition"`
 	Member     partition.Member `json:"member"`
 	Generation uint64           `json:"generation"`
-	Why        string           `json:"why"`
+	// InSync: also if the member is in-sync. Most others that are agree.
+	InSync bool   `json:"in_sync,omitempty"`
+	Why    string `json:"why"`
 }
 
 // comparisons compare the copies of learners with those of this node, which
@@ -121,7 +129,7 @@ func (c *comparisons) compare(r *replica, v partition.Verify) (partition.Verdict
 		return partition.Undecided, err
 	}
 	var other digestAnswer
-	if err := c.post(ctx, v.Member.Node, digestPath, digestRequest{r.id, v.Member, v.At}, &other); err != nil {
+	if err := c.post(ctx, v.Member.Node, digestPath, digestRequest{Partition: r.id, Member: v.Member, At: v.At}, &other); err != nil {
 		return partition.Undecided, err
 	}
 	got := storage.Sum{Count: other.Count, Digest: other.Digest}
@@ -132,7 +140,7 @@ func (c *comparisons) compare(r *replica, v partition.Verify) (partition.Verdict
 		own.Epoch, own.LSN, v.Member.Node, got.Count, got.Digest, own.Sum.Count, own.Sum.Digest)
 	c.node.log.Error("a copy differs from that of the primary and is made anew", "partition", r.id, "node", v.Member.Node, "why", why)
 	c.mu.Lock()
-	c.refuted[copyKey{r.id, v.Member}] = refutation{r.id, v.Member, other.Generation, why}
+	c.refuted[copyKey{r.id, v.Member}] = refutation{Partition: r.id, Member: v.Member, Generation: other.Generation, Why: why}
 	c.mu.Unlock()
 	return partition.Different, nil
 }
@@ -218,28 +226,24 @@ func (n *Node) serveDigest(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "there is no such copy here", http.StatusNotFound)
 		return
 	}
-	if err := n.storage.Damaged(q.Partition); err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
-		return
-	}
 	n.migrations.compared(q.Partition)
-	ctx, cancel := context.WithTimeout(req.Context(), compareTimeout)
-	defer cancel()
-	c, err := r.digestAt(ctx, q.At)
+	a, err := n.digest(req.Context(), r, q)
 	switch {
+	case errors.Is(err, storage.ErrCorrupt):
+		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, errForgotten):
 		http.Error(w, err.Error(), http.StatusGone)
 	case err != nil:
-		http.Error(w, fmt.Sprintf("entry %d is not stored yet: %v", q.At, err), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("there is no digest behind entry %d: %v", q.At, err), http.StatusServiceUnavailable)
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		// A failed write closes the connection, and the asker sees that.
-		_ = json.NewEncoder(w).Encode(digestAnswer{c.Generation, c.Sum.Count, c.Sum.Digest})
+		_ = json.NewEncoder(w).Encode(a)
 	}
 }
 
 // serveRefutation has a copy made anew: from here on it is as if this node had
-// found the damage. A member that is in-sync is not given up on another's word.
+// found the damage. A member that is in-sync is not given up on the word of one.
 func (n *Node) serveRefutation(w http.ResponseWriter, req *http.Request) {
 	var q refutation
 	if err := json.NewDecoder(req.Body).Decode(&q); err != nil {
@@ -253,7 +257,7 @@ func (n *Node) serveRefutation(w http.ResponseWriter, req *http.Request) {
 	}
 	inSync := false
 	r.do(func(sm *partition.Replica) { inSync = slices.Contains(sm.View().InSync, q.Member) })
-	if inSync {
+	if inSync && !q.InSync {
 		http.Error(w, "the copy is in-sync", http.StatusConflict)
 		return
 	}

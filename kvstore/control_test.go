@@ -20,6 +20,9 @@ type control struct {
 	mu      sync.Mutex
 	m       *clusterkit.Map
 	changed chan struct{}
+	// keeps: no member leaves an in-sync set for being silent, however slow the
+	// machine is.
+	keeps atomic.Bool
 }
 
 // newControl returns a control plane in which every node has a copy of each
@@ -193,7 +196,7 @@ func (h *handle) HoldsLease() bool { return !h.expired.Load() }
 func (h *handle) ProposeInSync(_ context.Context, change clusterkit.InSyncChange) error {
 	return h.change(func(m *clusterkit.Map) error {
 		p := &m.Partitions[change.Partition]
-		if p.Epoch != change.Epoch || p.Version != change.Version {
+		if p.Epoch != change.Epoch || p.Version != change.Version || h.keeps.Load() && len(change.InSync) < len(p.InSync) {
 			return errLost
 		}
 		p.InSync, p.Version = change.InSync, p.Version+1

@@ -134,6 +134,7 @@ func (p *process) routes() http.Handler {
 	}
 	counted.PathPrefix(kvstore.CopiesPath).Handler(copies)
 	httpapi.Register(counted, p.router)
+	httpapi.RegisterVerify(counted, p.node)
 	return r
 }
 

@@ -192,6 +192,7 @@ func routes(ck *clusterkit.ClusterKit, node *kvstore.Node, router *kvstore.Route
 	r.PathPrefix(kvstore.CopiesPath).HandlerFunc(node.ServeCopies).Methods(http.MethodPost)
 	httpapi.Register(r, router)
 	httpapi.RegisterMigrations(r, node)
+	httpapi.RegisterVerify(r, node)
 	r.PathPrefix("/").Handler(ck.Handler())
 	return r
 }

@@ -77,6 +77,20 @@ func (r *Replica) markEnd() uint64 {
 	return r.log.last
 }
 
+// Mark returns an LSN behind which all copies can be compared now: that of a
+// mark at the end of the log, or the last committed where nothing is committed
+// for the time being. It returns [ErrNotServing] unless the replica serves.
+func (r *Replica) Mark() (lsn uint64, err error) {
+	switch {
+	case r.role != Serving:
+		return 0, ErrNotServing
+	case r.stalled():
+		return r.commit, nil
+	default:
+		return r.markEnd(), nil
+	}
+}
+
 // Verified takes the answer to [Output.Verify]. One that comes late, for a
 // member that has left the acknowledgement set since or has another copy, has
 // no effect.

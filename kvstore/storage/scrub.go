@@ -7,10 +7,16 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// scrubStep is how much is verified between two looks at the clock.
-const scrubStep = 64 << 10
+const (
+	// scrubStep is how much is verified between two looks at the clock.
+	scrubStep = 64 << 10
+	// verifyBytesPerSecond bounds what is verified because somebody asked for it.
+	verifyBytesPerSecond = 32 << 20
+)
 
 // scrubAgain is the goroutine that looks for damage. It begins a pass as soon
 // as the store is open: damage may be why the process before has ended.
@@ -61,27 +67,41 @@ func (s *Store) Scrub(ctx context.Context) error {
 }
 
 func (s *Store) scrubPartition(ctx context.Context, partition uint32) error {
-	snap, err := s.Snapshot(partition)
-	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
+	_, err := s.verify(ctx, partition, s.scrubLimit)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
 		return nil // dropped meanwhile, or known
-	case err != nil:
-		return err
+	}
+	return err
+}
+
+// Verify does for one partition what Scrub does for all, at once, at most
+// [verifyBytesPerSecond] with others that are under way, and returns how many
+// bytes it has read. It returns [ErrCorrupt] if the data are damaged, and
+// [ErrNotFound] if there are none.
+func (s *Store) Verify(ctx context.Context, partition uint32) (bytes uint64, err error) {
+	return s.verify(ctx, partition, s.verifyLimit)
+}
+
+func (s *Store) verify(ctx context.Context, partition uint32, limit *rate.Limiter) (bytes uint64, err error) {
+	snap, err := s.Snapshot(partition)
+	if err != nil {
+		return 0, err
 	}
 	defer snap.Close()
 	for {
 		n, err := snap.verify(scrubStep)
+		bytes += uint64(n)
 		s.scrubbed.Add(uint64(n))
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, ErrCorrupt):
-			return nil
+		case errors.Is(err, io.EOF):
+			return bytes, nil
 		case err != nil:
-			return err
+			return bytes, err
 		}
 		for n > 0 {
 			part := min(n, scrubStep)
-			if err := s.scrubLimit.WaitN(ctx, part); err != nil {
-				return err
+			if err := limit.WaitN(ctx, part); err != nil {
+				return bytes, err
 			}
 			n -= part
 		}

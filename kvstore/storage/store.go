@@ -190,6 +190,7 @@ type Store struct {
 	flattening   sync.WaitGroup
 
 	scrubLimit       *rate.Limiter
+	verifyLimit      *rate.Limiter
 	scrubbed, passes atomic.Uint64
 
 	// closed is closed when Badger is; Close waits closeTimeout for it.
@@ -231,6 +232,7 @@ func Open(opts Options) (_ *Store, err error) {
 
 		collectLimit: rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
 		scrubLimit:   rate.NewLimiter(rate.Inf, scrubStep),
+		verifyLimit:  rate.NewLimiter(verifyBytesPerSecond, scrubStep),
 	}
 	if opts.ScrubBytesPerSecond > 0 {
 		s.scrubLimit.SetLimit(rate.Limit(opts.ScrubBytesPerSecond))
