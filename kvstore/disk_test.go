@@ -198,7 +198,7 @@ func TestReplicaWithAFullDisk(t *testing.T) {
 }
 
 // eventually polls a condition that another goroutine will make true.
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	poll := time.NewTicker(10 * time.Millisecond)

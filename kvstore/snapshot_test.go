@@ -38,7 +38,7 @@ func fillBut(t *testing.T, p *process, key string) {
 }
 
 // fillWith does so with n values.
-func fillWith(t *testing.T, p *process, n int, value func(i int) []byte) {
+func fillWith(t testing.TB, p *process, n int, value func(i int) []byte) {
 	t.Helper()
 	store, err := storage.Open(storage.Options{Dir: filepath.Join(p.dir, "data"), StoreID: "disk-" + p.id})
 	if err != nil {
@@ -82,7 +82,7 @@ func withoutLog(t *testing.T) (*control, map[string]*process) {
 	return withoutLogOf(t, stored, func(i int) []byte { return fmt.Append(nil, i) })
 }
 
-func withoutLogOf(t *testing.T, n int, value func(i int) []byte) (*control, map[string]*process) {
+func withoutLogOf(t testing.TB, n int, value func(i int) []byte) (*control, map[string]*process) {
 	t.Helper()
 	c := newControl(1, "a", "b", "c")
 	c.updatePartitions(func(p *clusterkit.Partition) bool {

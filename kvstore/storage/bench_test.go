@@ -2,7 +2,10 @@ package storage
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 )
@@ -55,4 +58,50 @@ func BenchmarkGet(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkBadgerAlone reads all of a store with Badger and writes it to
+// another, in one process: what a copy between nodes is held against, see
+// BenchmarkCopy in package kvstore.
+func BenchmarkBadgerAlone(b *testing.B) {
+	for _, size := range []int{256, 4096} {
+		b.Run(fmt.Sprintf("values=%d", size), func(b *testing.B) {
+			source := mustOpen(b, Options{Dir: b.TempDir(), ScrubBytesPerSecond: -1})
+			value := strings.Repeat("v", size)
+			items := 64 << 20 / size
+			for from := 0; from < items; from += 4096 {
+				var writes []Write
+				for i := range 4096 {
+					writes = append(writes, set(uint64(from+i+1), fmt.Sprintf("key %09d", from+i), value))
+				}
+				mustApply(b, source, batch(1, writes...))
+			}
+			b.SetBytes(int64(items * size))
+			for b.Loop() {
+				b.StopTimer()
+				target := mustOpen(b, Options{Dir: b.TempDir(), ScrubBytesPerSecond: -1})
+				b.StartTimer()
+				txn := source.db.NewTransaction(false)
+				it := txn.NewIterator(badger.IteratorOptions{Prefix: generation{partition: 1}.appendPrefix(nil)[:4]})
+				wb := target.db.NewWriteBatch()
+				for it.Rewind(); it.Valid(); it.Next() {
+					v, err := it.Item().ValueCopy(nil)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := wb.Set(it.Item().KeyCopy(nil), v); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := wb.Flush(); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				it.Close()
+				txn.Discard()
+				mustClose(b, target)
+				b.StartTimer()
+			}
+		})
+	}
 }
