@@ -84,6 +84,7 @@ func TestDependencies(t *testing.T) {
 		{tree: module + "/kvstore/api", not: []string{module}},
 		{tree: module + "/kvstore/partition", not: []string{module, "net", "log"}, but: []string{module + "/kvstore/partition", module + "/kvstore/planted"}},
 		{tree: module + "/kvstore/wal", not: []string{module}},
+		{tree: module + "/kvstore/migration", not: []string{module}, but: []string{module + "/kvstore/migration", module + "/kvstore/api"}},
 	} {
 		t.Run(strings.TrimPrefix(tc.tree, module+"/"), func(t *testing.T) {
 			found := false

@@ -178,6 +178,7 @@ func (ck *ClusterKit) Moves() []Move {
 // PauseMoves leaves all copies and primaries where they are, until
 // [ClusterKit.ResumeMoves]. Copies that are being made are completed, primaries
 // still fail over, and a partition that has lost a copy still gets another.
+// An application may hold the copies that it makes, too: see [Map.Paused].
 func (ck *ClusterKit) PauseMoves(ctx context.Context) error {
 	return ck.change(ctx, "pause moves", pauseCommand{Paused: true})
 }
