@@ -19,6 +19,7 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/migration"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 	"github.com/skshohagmiah/clusterkit/kvstore/wal"
@@ -51,6 +52,8 @@ type Options struct {
 	CollectPerSecond int
 	// LogFS is the file system of the log. Default [wal.OS].
 	LogFS wal.FS
+	// Rules can be broken on purpose, in builds with the tag "planted" only.
+	Rules planted.Rules
 }
 
 const defaultCacheBytes = 32 << 20
@@ -142,6 +145,7 @@ func Open(opts Options) (*Node, error) {
 		cancel:   cancel,
 	}
 	n.config = partition.DefaultConfig(n.self.Node, n.self.Store)
+	n.config.Rules = opts.Rules
 	n.metrics = newMetrics()
 	n.applier = newApplier(n)
 	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
@@ -268,6 +272,7 @@ func (n *Node) newReplica(id uint32, rec partition.Recovered) (*replica, error) 
 		return nil, err
 	}
 	r := &replica{node: n, id: id, incarnation: rec.State.Incarnation, sm: sm, reads: map[uint64]chan bool{}}
+	r.pending.Rules = n.config.Rules
 	r.overlay.cache, r.overlay.owner = n.cache, n.cache.owner()
 	r.do(func(*partition.Replica) {})
 	n.mu.Lock()

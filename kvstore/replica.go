@@ -11,6 +11,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/execute"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 )
 
 // errNotServing says that this replica cannot take the request now. Nothing
@@ -155,8 +156,8 @@ func (r *replica) answerWrites(through uint64, err error) {
 // behind may yet be committed by the next primary.
 func (r *replica) roleChanged() {
 	role, epoch := r.sm.Role()
-	if role == partition.Serving {
-		r.serving.Store(epoch)
+	if role == partition.Serving && r.serving.Swap(epoch) != epoch {
+		r.node.log.Info("serving", "partition", r.id, "epoch", epoch)
 	}
 	if role == partition.Follower {
 		r.pending.Clear()
@@ -215,11 +216,15 @@ func (r *replica) readExpired(ctx context.Context, key []byte) (Value, error) {
 // only once its node knows the map that the session began with, and there
 // the epoch is another one if somebody else has led since.
 func (r *replica) leased(epoch uint64) bool {
+	rules := r.node.config.Rules
+	if rules.Breaks(planted.ReadWithoutLease) {
+		return true
+	}
 	if !r.node.cluster.HoldsLease() {
 		return false
 	}
 	m := r.node.cluster.Map()
-	return m != nil && m.Partitions[r.id].Epoch == epoch && r.serving.Load() == epoch
+	return m != nil && (m.Partitions[r.id].Epoch == epoch || rules.Breaks(planted.LeaseOfAnyEpoch)) && r.serving.Load() == epoch
 }
 
 // confirm asks all who may count whether the epoch is still the latest.

@@ -68,8 +68,12 @@ func newCommand(getenv func(string) string, stderr io.Writer) *cobra.Command {
 			if err := cfg.validate(cmd.Flags().Changed); err != nil {
 				return usageError{err}
 			}
+			rules, err := brokenRules(getenv)
+			if err != nil {
+				return usageError{err}
+			}
 			log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
-			return serve(cmd.Context(), cfg, log)
+			return serve(cmd.Context(), cfg, rules, log)
 		},
 	}
 	cfg.register(root.PersistentFlags())

@@ -21,6 +21,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore"
 	"github.com/skshohagmiah/clusterkit/kvstore/httpapi"
+	"github.com/skshohagmiah/clusterkit/kvstore/planted"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/resp"
 )
@@ -37,7 +38,7 @@ const (
 )
 
 // serve runs the node until the context ends or it cannot go on.
-func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
+func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logger) (err error) {
 	if err := cfg.options(log).Validate(); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger) (err error) {
 	node, err := kvstore.Open(kvstore.Options{
 		Dir: kvDir, Cluster: ck, ScrubBytesPerSecond: cfg.ScrubBytesPerSecond,
 		Migration: cfg.migration(), CollectPerSecond: cfg.CleanupKeysPerSecond,
-		Logger: log, Registerer: registry,
+		Logger: log, Registerer: registry, Rules: rules,
 	})
 	if err != nil {
 		return err
