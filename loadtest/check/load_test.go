@@ -1,0 +1,228 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/loadtest/history"
+	"github.com/skshohagmiah/clusterkit/loadtest/target"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type (
+	execute   = func(target.Op) (target.Result, error)
+	intercept = func(op target.Op, execute execute) (target.Result, error)
+)
+
+// record loads a store in memory, with something wrong in its every operation,
+// and returns the whole history.
+func record(t testing.TB, operations int, change func(*history.Config), wrong intercept) []history.Operation {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var (
+		mu    sync.Mutex
+		begun int
+	)
+	store := target.NewMemory()
+	store.Intercept = func(_ context.Context, op target.Op, execute execute) (target.Result, error) {
+		mu.Lock()
+		begun++
+		over := begun > operations
+		mu.Unlock()
+		if over {
+			cancel()
+			return execute(op)
+		}
+		return wrong(op, execute)
+	}
+	var out bytes.Buffer
+	r := history.NewRecorder(&out)
+	cfg := history.Defaults(store, "test")
+	cfg.Think = 0
+	if change != nil {
+		change(&cfg)
+	}
+	l, err := history.New(cfg, store, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Run(ctx)
+	if unread := l.ReadBack(t.Context()); unread > 0 {
+		t.Errorf("%d units could not be read", unread)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ops, err := history.Read(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ops
+}
+
+func right(op target.Op, execute execute) (target.Result, error) { return execute(op) }
+
+// sometimes does something to one operation of twenty that has an effect.
+func sometimes(wrong intercept) intercept {
+	return func(op target.Op, execute execute) (target.Result, error) {
+		if op.Kind.IsRead() || op.Kind == target.Batch && op.Ops[0].Kind.IsRead() || rand.N(20) > 0 {
+			return execute(op)
+		}
+		return wrong(op, execute)
+	}
+}
+
+// A right store is never convicted, whatever outcomes stay unknown.
+func TestRightStores(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*history.Config)
+		store  intercept
+	}{
+		{"always answers", nil, right},
+		{"with a rate", func(c *history.Config) { c.Rate = 20_000 }, right},
+		{"a single key that is never changed", func(c *history.Config) { c.Keys, c.PerKey = 1, 1<<30 }, right},
+		{"loses answers", nil, sometimes(func(op target.Op, execute execute) (target.Result, error) {
+			if rand.N(2) == 0 {
+				if _, err := execute(op); err != nil {
+					return target.Result{}, err
+				}
+			}
+			return target.Result{}, errors.New("no answer")
+		})},
+		{"refuses", nil, sometimes(func(target.Op, execute) (target.Result, error) {
+			return target.Result{}, &target.FailedError{Err: errors.New("refused")}
+		})},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ops := record(t, 3000, tc.change, tc.store)
+			v, err := History(ops, Options{})
+			if err != nil || v.Outcome() != Passed {
+				t.Errorf("%+v, %v", v, err)
+			}
+			if v.OK+v.Failed+v.Unknown != len(ops) || v.OK < 2000 {
+				t.Errorf("%+v of %d operations", v, len(ops))
+			}
+		})
+	}
+}
+
+// What goes wrong now and then is found, and called by its name.
+func TestWrongStores(t *testing.T) {
+	forget := sometimes(func(op target.Op, _ execute) (target.Result, error) {
+		return target.Result{Results: make([]target.Result, len(op.Ops))}, nil
+	})
+	twice := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+		if _, err := execute(op); err != nil {
+			return target.Result{}, err
+		}
+		return execute(op)
+	})
+	lie := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+		_, err := execute(op)
+		return target.Result{}, &target.FailedError{Err: errors.Join(errors.New("not executed"), err)}
+	})
+	tear := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+		part := op
+		part.Ops = op.Ops[:1]
+		if _, err := execute(part); err != nil {
+			return target.Result{}, err
+		}
+		return target.Result{}, errors.New("no answer")
+	})
+	for _, tc := range []struct {
+		name, workload string
+		store          intercept
+		want           Kind
+	}{
+		{"forgets a set", "register", forget, Stale},
+		{"forgets an element", "list", forget, Stale},
+		{"forgets an element for good", "list", forget, Lost},
+		{"forgets a batch", "batch", forget, Stale},
+		{"counts twice", "counter", twice, Duplicated},
+		{"appends twice", "list", twice, Duplicated},
+		{"denies a set", "register", lie, Phantom},
+		{"denies a compare-and-set", "cas", lie, Phantom},
+		{"denies a creation", "create", lie, Phantom},
+		{"denies an increment", "counter", lie, Duplicated},
+		{"tears a batch", "batch", tear, Torn},
+		{"creates twice", "create", func(op target.Op, execute execute) (target.Result, error) {
+			if op.Kind == target.Create {
+				op.Kind = target.Set
+				r, err := execute(op)
+				r.Met = true
+				return r, err
+			}
+			return execute(op)
+		}, NotLinearizable},
+		{"compares nothing", "cas", func(op target.Op, execute execute) (target.Result, error) {
+			if op.Kind == target.CompareAndSet {
+				op.Kind = target.Set
+				r, err := execute(op)
+				r.Met = true
+				return r, err
+			}
+			return execute(op)
+		}, NotLinearizable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.PerKey = []string{tc.workload}, 60 }, tc.store)
+			v, err := History(ops, Options{})
+			if err != nil || v.Outcome() != Violated || v.Counts[tc.want] == 0 || v.Counts[NotLinearizable] == 0 {
+				t.Errorf("want %s: %+v, %v", tc.want, v, err)
+			}
+		})
+	}
+}
+
+// No client is heard of again after an unknown outcome, nobody does two things
+// at once, and no key gets more than its share.
+func TestDiscipline(t *testing.T) {
+	ops := record(t, 3000, func(c *history.Config) { c.PerKey = 50 }, sometimes(func(target.Op, execute) (target.Result, error) {
+		return target.Result{}, errors.New("no answer")
+	}))
+	last := map[int]history.Operation{}
+	units := map[string]int{}
+	for _, o := range ops {
+		if before, ok := last[o.Client]; ok && o.Call < before.Return {
+			t.Fatalf("client %d is called at %v, before the return at %v (%s)", o.Client, o.Call, before.Return, before.Outcome)
+		}
+		last[o.Client] = o
+		if !o.Final {
+			units[o.Unit()]++
+		}
+	}
+	for unit, n := range units {
+		if n > 50 {
+			t.Errorf("%q got %d operations", unit, n)
+		}
+	}
+	if len(units) < 40 {
+		t.Errorf("%d units", len(units))
+	}
+	for _, name := range history.Workloads() {
+		if !slices.ContainsFunc(ops, func(o history.Operation) bool {
+			return o.Final && bytes.Contains([]byte(o.Unit()), []byte("/"+name+"/"))
+		}) {
+			t.Errorf("nothing of %s was read back", name)
+		}
+	}
+}
+
+func BenchmarkHistory(b *testing.B) {
+	ops := record(b, 10_000, nil, right)
+	for b.Loop() {
+		if v, err := History(ops, Options{}); err != nil || v.Outcome() != Passed {
+			b.Fatalf("%+v, %v", v, err)
+		}
+	}
+}
