@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ func record(t testing.TB, operations int, change func(*history.Config), wrong in
 	)
 	store := target.NewMemory()
 	store.Intercept = func(_ context.Context, op target.Op, execute execute) (target.Result, error) {
+		runtime.Gosched() // let clients overtake one another
 		mu.Lock()
 		begun++
 		over := begun > operations
@@ -175,7 +177,7 @@ func TestWrongStores(t *testing.T) {
 		}, NotLinearizable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.PerKey = []string{tc.workload}, 60 }, tc.store)
+			ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.Clients, c.PerKey = []string{tc.workload}, 6, 60 }, tc.store)
 			v, err := History(ops, Options{})
 			if err != nil || v.Outcome() != Violated || v.Counts[tc.want] == 0 || v.Counts[NotLinearizable] == 0 {
 				t.Errorf("want %s: %+v, %v", tc.want, v, err)
