@@ -35,8 +35,23 @@ type Options struct {
 	// Env is added to the environment of every node, as NAME=value. They
 	// inherit nothing.
 	Env []string
+	// Place, if not nil, says where a node is. By default it is on the loopback
+	// interface, with its data in Dir.
+	Place func(id string) (Place, error)
 	// Log is told what happens to the processes. Default: silent.
 	Log *slog.Logger
+}
+
+// Place is where a node is.
+type Place struct {
+	// Host is an address that is the node's own, so that it takes the usual
+	// ports. "" is the loopback interface.
+	Host string
+	// Enter is a command that becomes another one there, whose arguments follow.
+	Enter []string
+	// DataDir is where the node keeps its data. "" is a directory in that of the
+	// cluster.
+	DataDir string
 }
 
 // Cluster is a set of nodes, numbered from 0; node 0 is the one that
@@ -114,8 +129,8 @@ func (c *Cluster) Add() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if n.env = append(n.identity(), "BOOTSTRAP=true"); i > 0 {
-		n.env = append(n.identity(), "JOIN_ADDR="+c.nodes[0].HTTPAddr)
+	n.others = func() []string {
+		return slices.DeleteFunc(c.Endpoints(), func(addr string) bool { return addr == n.HTTPAddr })
 	}
 	c.nodes = append(c.nodes, n)
 	return i, nil
@@ -163,14 +178,20 @@ func (c *Cluster) Endpoints() []string {
 	return addrs
 }
 
-// Status returns the cluster as the first running node sees it.
+// Status returns the cluster as the first running node sees it that answers.
 func (c *Cluster) Status(ctx context.Context) (*client.Status, error) {
+	failure := errors.New("cluster status: no node is running")
 	for _, n := range c.Nodes() {
-		if n.Running() {
-			return n.client.Status(ctx)
+		if !n.Running() {
+			continue
 		}
+		status, err := n.client.Status(ctx)
+		if err == nil {
+			return status, nil
+		}
+		failure = err
 	}
-	return nil, errors.New("cluster status: no node is running")
+	return nil, failure
 }
 
 // Kill9 ends node i as a power cut would, and waits until its process is gone.
@@ -216,6 +237,21 @@ func (c *Cluster) StopAll(ctx context.Context) error {
 func (c *Cluster) Watch(ctx context.Context) {
 	_ = c.each(func(n *Node) error { n.watch(ctx); return nil })
 }
+
+// AwaitEnd waits until node i ends by itself, which is no error of a later
+// operation then.
+func (c *Cluster) AwaitEnd(ctx context.Context, i int) error {
+	n := c.Nodes()[i]
+	if n.watch(ctx); n.Running() {
+		return fmt.Errorf("%s does not end: %w", n.ID, context.Cause(ctx))
+	}
+	c.remember(context.WithoutCancel(ctx), n)
+	return nil
+}
+
+// Wipe removes the data of node i, which must not run. When it starts again it
+// joins the others.
+func (c *Cluster) Wipe(i int) error { return c.Nodes()[i].wipe() }
 
 // Restart starts node i again on its old addresses and data.
 func (c *Cluster) Restart(ctx context.Context, i int) error { return c.Nodes()[i].Start(ctx) }

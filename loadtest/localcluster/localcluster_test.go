@@ -78,7 +78,14 @@ func TestLifeOfACluster(t *testing.T) {
 	}
 	must("wait", c.WaitInSync(ctx))
 	must("stop all", c.StopAll(ctx))
+	must("wipe the founder", c.Wipe(0))
+	if env := strings.Join(c.nodes[0].environment(), " "); strings.Contains(env, "BOOTSTRAP") || !strings.Contains(env, "JOIN_ADDR="+c.nodes[1].HTTPAddr) {
+		t.Errorf("a founder that was wiped does not join the others: %s", env)
+	}
 	must("restart one", c.Restart(ctx, 0))
+	if err := c.Wipe(0); err == nil {
+		t.Error("a running node can be wiped")
+	}
 	pid := c.nodes[0].PID()
 	c.Close()
 	c.Close()
@@ -133,6 +140,20 @@ func TestWatch(t *testing.T) {
 	}
 	interrupt()
 	<-watched
+	if err := syscall.Kill(c.nodes[2].PID(), syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AwaitEnd(ctx, 2); err != nil || c.nodes[2].Running() {
+		t.Errorf("its end: %v", err)
+	}
+	if line := <-told; !strings.Contains(line, "node-3") {
+		t.Errorf("told %q", line)
+	}
+	short, stop := context.WithCancel(ctx)
+	stop()
+	if err := c.AwaitEnd(short, 0); err == nil || !strings.Contains(err.Error(), "node-1 does not end") {
+		t.Errorf("the end of a node that lives: %v", err)
+	}
 	if err := c.StopAll(ctx); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -166,7 +187,7 @@ func TestSingleNodeKeepsSingleCopies(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		for _, v := range c.nodes[0].env {
+		for _, v := range c.nodes[0].environment() {
 			if factor, ok := strings.CutPrefix(v, "REPLICATION_FACTOR="); ok {
 				got = factor // the last one counts
 			}

@@ -1,12 +1,15 @@
 package localcluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,9 +27,13 @@ type Node struct {
 	// LogFile receives the standard error of all its processes.
 	LogFile string
 
-	name   string
-	binary string
-	env    []string
+	name    string
+	founder bool
+	// command starts the node, in the environment env and its identity.
+	command []string
+	env     []string
+	// others returns the HTTP addresses of the other nodes.
+	others func() []string
 	log    *slog.Logger
 	// client asks this node only.
 	client *client.Client
@@ -39,59 +46,84 @@ type Node struct {
 	process *process
 	// wanted is true from the start of the process to the moment when we end it.
 	wanted bool
+	// started is true from the first start on.
+	started bool
 	// held keeps the addresses from others until the first start.
 	held []net.Listener
 }
 
 // newNode returns node i with its addresses held.
 func newNode(i int, o Options) (*Node, error) {
-	var held []net.Listener
-	release := func() {
-		for _, l := range held {
-			l.Close()
+	id := fmt.Sprintf("node-%d", i+1)
+	var place Place
+	if o.Place != nil {
+		var err error
+		if place, err = o.Place(id); err != nil {
+			return nil, fmt.Errorf("place of %s: %w", id, err)
 		}
 	}
-	for _, first := range []int{o.HTTPPort, o.RESPPort, o.RaftPort} {
-		l, err := holdPort(first, i)
-		if err != nil {
-			release()
-			return nil, err
-		}
-		held = append(held, l)
+	n := &Node{
+		ID:      id,
+		DataDir: cmp.Or(place.DataDir, filepath.Join(o.Dir, id)),
+		LogFile: filepath.Join(o.Dir, id+".log"),
+		name:    fmt.Sprintf("Server-%d", i+1),
+		founder: i == 0,
+		command: append(slices.Clone(place.Enter), o.Binary),
+		env:     o.Env,
+		log:     o.Log,
 	}
-	http, resp, raft := held[0].Addr().String(), held[1].Addr().String(), held[2].Addr().String()
-	cl, err := client.New(client.Config{Endpoints: []string{http}, Timeout: statusTimeout})
-	if err != nil {
-		release()
+	if err := n.settle(place.Host, i, o); err != nil {
+		n.letGo()
 		return nil, err
 	}
-	id := fmt.Sprintf("node-%d", i+1)
-	return &Node{
-		ID:       id,
-		HTTPAddr: http,
-		RESPAddr: resp,
-		RaftAddr: raft,
-		DataDir:  filepath.Join(o.Dir, id),
-		LogFile:  filepath.Join(o.Dir, id+".log"),
-		name:     fmt.Sprintf("Server-%d", i+1),
-		binary:   o.Binary,
-		env:      o.Env,
-		log:      o.Log,
-		client:   cl,
-		held:     held,
-	}, nil
+	cl, err := client.New(client.Config{Endpoints: []string{n.HTTPAddr}, Timeout: statusTimeout})
+	if err != nil {
+		n.letGo()
+		return nil, err
+	}
+	n.client = cl
+	return n, nil
 }
 
-// identity is the node's environment without the way into its cluster.
-func (n *Node) identity() []string {
-	return append([]string{
+// settle gives the node its addresses.
+func (n *Node) settle(host string, i int, o Options) error {
+	for _, port := range []struct {
+		addr  *string
+		first int
+		usual string
+	}{{&n.HTTPAddr, o.HTTPPort, "8080"}, {&n.RESPAddr, o.RESPPort, "6379"}, {&n.RaftAddr, o.RaftPort, "9001"}} {
+		if host != "" {
+			*port.addr = net.JoinHostPort(host, port.usual)
+			continue
+		}
+		l, err := holdPort(port.first, i)
+		if err != nil {
+			return err
+		}
+		n.held = append(n.held, l)
+		*port.addr = l.Addr().String()
+	}
+	return nil
+}
+
+// environment is what the process is started with. The founder founds the
+// cluster at its first start. Everyone else joins the others, and so does the
+// founder when it has lost its data.
+func (n *Node) environment() []string {
+	env := []string{
 		"NODE_ID=" + n.ID,
 		"NODE_NAME=" + n.name,
 		"HTTP_ADDR=" + n.HTTPAddr,
 		"RESP_ADDR=" + n.RESPAddr,
 		"RAFT_ADDR=" + n.RaftAddr,
 		"DATA_DIR=" + n.DataDir,
-	}, n.env...)
+	}
+	if others := n.others(); n.founder && (!n.started || len(others) == 0) {
+		env = append(env, "BOOTSTRAP=true")
+	} else {
+		env = append(env, "JOIN_ADDR="+strings.Join(others, ","))
+	}
+	return append(env, n.env...)
 }
 
 // Start starts the node's process and returns when it answers at its HTTP
@@ -103,8 +135,8 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("%s is running already", n.ID)
 	}
 	n.letGo()
-	p, err := startProcess(n.binary, n.env, n.LogFile)
-	n.process, n.wanted = p, err == nil
+	p, err := startProcess(n.command, n.environment(), n.LogFile)
+	n.process, n.wanted, n.started = p, err == nil, true
 	n.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.ID, err)
@@ -237,6 +269,17 @@ func (n *Node) leave(ctx context.Context) error {
 	n.log.Info("left", "node", n.ID)
 	return nil
 }
+
+func (n *Node) wipe() error {
+	if n.Running() {
+		return fmt.Errorf("wipe %s: it is running", n.ID)
+	}
+	n.log.Info("wiped", "node", n.ID)
+	return os.RemoveAll(n.DataDir)
+}
+
+// HasLeft reports whether the node has left the cluster.
+func (n *Node) HasLeft() bool { return n.left.Load() }
 
 // release ends the node for good.
 func (n *Node) release() {

@@ -28,13 +28,13 @@ type process struct {
 	done chan struct{}
 }
 
-func startProcess(binary string, env []string, logFile string) (*process, error) {
+func startProcess(command, env []string, logFile string) (*process, error) {
 	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(binary)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append([]string{}, env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = procAttr()
