@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
@@ -76,6 +77,18 @@ func (a *applier) between(r *replica, f func()) {
 	a.mu.Unlock()
 	signal(a.wake)
 	signal(a.urgent)
+}
+
+// catchUp waits until everything that is queued now is in the storage.
+func (a *applier) catchUp(ctx context.Context, r *replica) error {
+	done := make(chan struct{})
+	a.between(r, func() { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return api.Errorf(api.CodeUnavailable, "partition-%d: committed writes did not reach the storage in time", r.id)
+	}
 }
 
 // overloaded reports whether new writes, and entries from a primary, should

@@ -76,6 +76,21 @@ func (f *forwarder) execute(ctx context.Context, addr string, b api.Batch) ([]ap
 	return answer.Results, nil
 }
 
+// scan asks for a page of a scan, which begins or goes on at the cursor.
+func (f *forwarder) scan(ctx context.Context, addr string, req ScanRequest, c cursor) (answer api.ScanAnswer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	query := url.Values{api.QueryCursor: {c.encode()}, api.QueryLimit: {strconv.Itoa(req.Limit)}, api.QueryNewer: {strconv.FormatBool(req.Newer)}}
+	body, _, err := f.do(ctx, http.MethodGet, addr, api.PathScan+"?"+query.Encode(), nil)
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return api.ScanAnswer{}, &retryable{fmt.Errorf("unexpected answer of %s: %w", addr, err)}
+	}
+	return answer, nil
+}
+
 // do sends one request, once. A write that may have reached the primary and
 // has no answer is of unknown outcome.
 func (f *forwarder) do(ctx context.Context, method, addr, path string, request []byte) (body []byte, header http.Header, err error) {

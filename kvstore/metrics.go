@@ -64,7 +64,7 @@ func newMetrics() *metrics {
 	for _, outcome := range outcomes {
 		m.compared.WithLabelValues(outcome)
 	}
-	for _, op := range append([]api.Op{"batch"}, command.Operations...) {
+	for _, op := range append([]api.Op{"batch", "scan"}, command.Operations...) {
 		m.succeeded[string(op)] = succeeded{m.requests.WithLabelValues(string(op), "ok"), m.duration.WithLabelValues(string(op))}
 	}
 	for _, reason := range replication.Reasons {
@@ -104,6 +104,10 @@ func (m *metrics) register(n *Node, to prometheus.Registerer) error {
 			Name: "kvstore_apply_backlog_bytes",
 			Help: "What is committed and not yet in the storage.",
 		}, func() float64 { return float64(n.applier.size()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kvstore_open_scans",
+			Help: "Snapshots that are kept for the next pages of scans.",
+		}, func() float64 { return float64(n.scans.size()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kvstore_damaged_partitions",
 			Help: "Copies here whose data are damaged: they are made anew, or are the last of their kind.",

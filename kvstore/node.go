@@ -96,6 +96,7 @@ type Node struct {
 	// changed is announced whenever a role or the map has changed.
 	changed  changes
 	underway underway
+	scans    scans
 	diskFull atomic.Bool
 	clock    *expiryClock
 	cache    *cache
@@ -171,6 +172,7 @@ func Open(opts Options) (*Node, error) {
 	n.wg.Go(func() { n.reconcile(ctx) })
 	n.wg.Go(func() { n.standDown(ctx) })
 	n.wg.Go(func() { n.pace.adapt(ctx, n.moving) })
+	n.wg.Go(func() { n.scans.run(ctx) })
 	return n, nil
 }
 

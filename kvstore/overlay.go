@@ -1,6 +1,8 @@
 package kvstore
 
 import (
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
@@ -64,6 +66,34 @@ func (o *overlay) item(key []byte) (command.Item, bool) {
 		return command.Item{}, false
 	}
 	return v.item(), true
+}
+
+// over is what an overlay has of the keys with a prefix.
+type over struct {
+	items []overItem // in order of their keys
+	bytes int
+	// pruned is what [overlay.pruned] returned then.
+	pruned uint64
+}
+
+type overItem struct {
+	key  string
+	item command.Item
+}
+
+// under returns what the overlay has of the keys with the prefix.
+func (o *overlay) under(prefix string) over {
+	o.mu.RLock()
+	all := over{pruned: o.prunes}
+	for key, v := range o.keys {
+		if strings.HasPrefix(key, prefix) {
+			all.items = append(all.items, overItem{key, v.item()})
+			all.bytes += len(key) + len(v.op.Value)
+		}
+	}
+	o.mu.RUnlock()
+	slices.SortFunc(all.items, func(a, b overItem) int { return strings.Compare(a.key, b.key) })
+	return all
 }
 
 // cached returns the state of a key in the storage, if it is known, and what

@@ -179,8 +179,7 @@ type route struct {
 	there func(p *clusterkit.Partition, addr string) error
 }
 
-// route tries until the request was executed, failed for good, or may have
-// been executed.
+// route brings a request to the partition of its key.
 func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	if err := checkKey(req.Key); err != nil {
 		return err
@@ -189,10 +188,24 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	if err != nil {
 		return err
 	}
+	return rt.reach(ctx, part, req.NoForward, do)
+}
+
+// reach tries until the request was executed, failed for good, or may have been
+// executed.
+func (rt *Router) reach(ctx context.Context, part int, noForward bool, do route) error {
+	return rt.persist(ctx, func() (string, error) {
+		return rt.attempt(rt.node.cluster.Map(), part, noForward, do)
+	})
+}
+
+// persist repeats an attempt within bounds, as long as its error is
+// errNotServing; the attempt then says why.
+func (rt *Router) persist(ctx context.Context, attempt func() (why string, err error)) error {
 	var patience *time.Timer
 	for {
 		changed := rt.node.changed.next()
-		why, err := rt.attempt(rt.node.cluster.Map(), part, req, do)
+		why, err := attempt()
 		if !errors.Is(err, errNotServing) {
 			return err
 		}
@@ -211,9 +224,18 @@ func (rt *Router) route(ctx context.Context, req Request, do route) error {
 	}
 }
 
+// anotherTry returns why another attempt is due after an error that proves that
+// nothing was executed.
+func anotherTry(err error, what string) (why string, _ error) {
+	if r := (*retryable)(nil); errors.As(err, &r) {
+		return fmt.Sprintf("%s: %v", what, r.cause), errNotServing
+	}
+	return "", err
+}
+
 // attempt makes one try. It says why there should be another when the error
 // is errNotServing.
-func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (why string, err error) {
+func (rt *Router) attempt(m *clusterkit.Map, part int, noForward bool, do route) (why string, err error) {
 	p := &m.Partitions[part]
 	primary := m.Node(p.Primary)
 	switch r := rt.node.replica(uint32(part)); {
@@ -226,14 +248,10 @@ func (rt *Router) attempt(m *clusterkit.Map, part int, req Request, do route) (w
 			return "", err
 		}
 		return fmt.Sprintf("%s: the primary %s takes no requests now: it recovers, hands over or misses a replica; %d copies are in-sync, at least %d are needed", p.ID, primary.ID, len(p.InSync), m.Config.MinInSync), errNotServing
-	case req.NoForward:
+	case noForward:
 		return "", api.ErrNotPrimary.With("primary", primary.ID).With("address", primary.IP)
 	default:
-		err = do.there(p, primary.IP)
-		if again := (*retryable)(nil); errors.As(err, &again) {
-			return fmt.Sprintf("%s: the primary %s does not take requests: %v", p.ID, primary.ID, again.cause), errNotServing
-		}
-		return "", err
+		return anotherTry(do.there(p, primary.IP), fmt.Sprintf("%s: the primary %s does not take requests", p.ID, primary.ID))
 	}
 }
 

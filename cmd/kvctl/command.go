@@ -71,7 +71,7 @@ func (k *kvctl) rootCommand() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringSliceVar(&k.endpoints, "endpoints", strings.Split(fromEnv, ","), "nodes to ask, as host:port,... (environment: "+endpointsVar+")")
 	f.DurationVar(&k.timeout, "timeout", 10*time.Second, "bound of the command, with its retries through a failover")
-	root.AddCommand(k.setCommand(), k.getCommand(), k.delCommand(), k.incrCommand(), k.appendCommand(), k.expireCommand(), k.mgetCommand(), k.batchCommand(), k.clusterCommand(), k.nodeCommand(), k.partitionCommand(), k.migrationCommand())
+	root.AddCommand(k.setCommand(), k.getCommand(), k.delCommand(), k.incrCommand(), k.appendCommand(), k.expireCommand(), k.mgetCommand(), k.scanCommand(), k.batchCommand(), k.clusterCommand(), k.nodeCommand(), k.partitionCommand(), k.migrationCommand())
 	return root
 }
 

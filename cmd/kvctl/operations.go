@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -158,4 +159,68 @@ func (k *kvctl) batchCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (k *kvctl) scanCommand() *cobra.Command {
+	var output string
+	var o client.ScanOptions
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "scan [PREFIX]",
+		Short: "Print the keys that begin with a prefix, or all, a line for each, partition after partition",
+		Long: "Print the keys that begin with a prefix, or all, partition after partition.\n\n" +
+			"Each partition is shown as it was at one instant; --timeout bounds each of the many requests. Keys in lines are quoted if they are not plain text.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case output != "keys" && output != "json":
+				return fmt.Errorf("--output is %q: give keys or json", output)
+			case limit < 0:
+				return fmt.Errorf("--limit is %d: give 1 or more, or 0 for all", limit)
+			}
+			return cobra.MaximumNArgs(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			prefix := ""
+			if len(args) == 1 {
+				prefix = args[0]
+			}
+			return k.withClient(cmd.Context(), func(_ context.Context, c *client.Client) error {
+				out, n := json.NewEncoder(k.stdout), 0
+				for item, err := range c.Scan(cmd.Context(), prefix, o) {
+					if errors.Is(err, api.ErrSnapshotGone) {
+						return fmt.Errorf("%w: begin again, or give --newer to go on with a newer one", err)
+					} else if err != nil {
+						return err
+					}
+					if output == "json" {
+						err = out.Encode(scanned{[]byte(item.Key), api.Result{Found: true, Value: item.Data, Version: item.Version, TTL: item.TTL.Milliseconds()}})
+					} else {
+						_, err = fmt.Fprintln(k.stdout, plain(item.Key))
+					}
+					if n++; err != nil || n == limit {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "keys", "keys, or json with keys and values in base64, versions and what is left of their time")
+	cmd.Flags().IntVar(&limit, "limit", 0, "how many keys to print at most, 0 for all")
+	cmd.Flags().BoolVar(&o.Newer, "newer", false, "go on with a newer snapshot if one is lost, as when a partition moves, rather than fail")
+	return cmd
+}
+
+// scanned is an item of a scan; its key may be any bytes.
+type scanned struct {
+	Key []byte `json:"key"`
+	api.Result
+}
+
+// plain returns the key as it is if it is a line of plain text, else quoted.
+func plain(key string) string {
+	if quoted := strconv.Quote(key); quoted != `"`+key+`"` {
+		return quoted
+	}
+	return key
 }

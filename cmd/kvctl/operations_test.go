@@ -74,6 +74,36 @@ func TestGetInJSON(t *testing.T) {
 	}
 }
 
+func TestScan(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, req *http.Request) {
+		q := req.URL.Query()
+		answer := api.ScanAnswer{Items: []api.ScanItem{{Key: []byte("p/a"), Value: []byte("v"), Version: "1.2", TTL: 1500}, {Key: []byte("p/\n"), Version: "1.3"}}, Cursor: "next"}
+		if q.Get(api.QueryCursor) == "next" {
+			answer = api.ScanAnswer{Items: []api.ScanItem{{Key: []byte("p/c"), Version: "1.4"}}}
+		} else if q.Get(api.QueryPrefix) != "p/" {
+			answer = api.ScanAnswer{}
+		}
+		json.NewEncoder(w).Encode(answer)
+	})
+	for _, tc := range []struct {
+		args []string
+		want result
+	}{
+		{[]string{"scan"}, result{}},
+		{[]string{"scan", "p/"}, result{exitOK, "p/a\n\"p/\\n\"\np/c\n", ""}},
+		{[]string{"scan", "p/", "--limit", "1"}, result{exitOK, "p/a\n", ""}},
+		{[]string{"scan", "p/", "--limit", "1", "-o", "json"}, result{exitOK, `{"key":"cC9h","found":true,"value":"dg==","version":"1.2","ttl_ms":1500}` + "\n", ""}},
+	} {
+		if got := kvctlRun(t, "", append([]string{"--endpoints", addr}, tc.args...)...); got != tc.want {
+			t.Errorf("%q: %+v, want %+v", tc.args, got, tc.want)
+		}
+	}
+	gone := answering(t, api.CodeSnapshotGone)
+	if got := kvctlRun(t, "", "--endpoints", gone, "scan"); got.code != exitError || !strings.Contains(got.stderr, "--newer") {
+		t.Errorf("without its snapshot: %+v", got)
+	}
+}
+
 func TestMisusedOperations(t *testing.T) {
 	absent, _ := recording(t, api.Result{})
 	for _, tc := range []struct {
@@ -93,6 +123,9 @@ func TestMisusedOperations(t *testing.T) {
 		{"", []string{"set", "k", "v", "--if-absent", "--if-present"}, exitUsage, "if-absent"},
 		{"", []string{"get", "k", "-o", "xml"}, exitUsage, "--output"},
 		{"", []string{"mget"}, exitUsage, "arg"},
+		{"", []string{"scan", "a", "b"}, exitUsage, "arg"},
+		{"", []string{"scan", "-o", "xml"}, exitUsage, "--output"},
+		{"", []string{"scan", "--limit", "-1"}, exitUsage, "--limit"},
 		{"", []string{"mget", "a", ""}, exitUsage, "key is empty"},
 		{"nonsense", []string{"batch"}, exitUsage, "JSON"},
 		{`{"command":[]}`, []string{"batch"}, exitUsage, "command"},

@@ -15,6 +15,29 @@ const (
 	PathBatch = "/v1/batch"
 	// PathMGet takes [Keys] by POST, which may be of any partitions.
 	PathMGet = "/v1/mget"
+	// PathScan is answered with a [ScanAnswer]: a page of what stands under the
+	// keys with a prefix, by GET.
+	PathScan = "/v1/scan"
+)
+
+// The query of a GET of [PathScan]. Without [QueryCursor] a scan begins: of all
+// partitions in turn or, if the prefix has a whole {tag}, of the only one whose
+// keys can have it.
+const (
+	// QueryPrefix is what the keys begin with, percent-encoded; nothing for all.
+	QueryPrefix = "prefix"
+	// QueryPartition is the number of the only partition to be scanned.
+	QueryPartition = "partition"
+	// QueryCursor goes on behind an earlier page, with what that page had as
+	// [ScanAnswer.Cursor].
+	QueryCursor = "cursor"
+	// QueryLimit is how many items a page has at most; [DefaultScanItems] without
+	// it. A page may have fewer and yet not be the last.
+	QueryLimit = "limit"
+	// QueryNewer, when "true", goes on with a newer snapshot of the partition
+	// when that of the cursor is gone, rather than to fail with
+	// [CodeSnapshotGone].
+	QueryNewer = "newer"
 )
 
 // The query of a POST to [PathKV].
@@ -61,6 +84,13 @@ const (
 	MaxAnswerBytes = 4 << 20
 	// MaxTTL is in milliseconds: a hundred years.
 	MaxTTL = 100 * 365 * 24 * 3600 * 1000
+	// MaxScanItems bounds a page of a scan, MaxScanBytes its keys and values if it
+	// has more than one item.
+	MaxScanItems     = 1024
+	DefaultScanItems = 100
+	MaxScanBytes     = 1 << 20
+	// MaxCursorBytes is longer than any cursor.
+	MaxCursorBytes = 8 << 10
 	// MaxClientBytes bounds [RequestID.Client].
 	MaxClientBytes = 64
 )

@@ -101,3 +101,26 @@ type Keys struct {
 type BatchAnswer struct {
 	Results []Result `json:"results"`
 }
+
+// ScanItem is a key with its value.
+type ScanItem struct {
+	Key     []byte `json:"key"`
+	Value   []byte `json:"value"`
+	Version string `json:"version"`
+	// TTL is what was left of the value's time in milliseconds when the snapshot
+	// was taken, 0 for ever.
+	TTL int64 `json:"ttl_ms,omitempty"`
+}
+
+// ScanAnswer is a page of a scan: items of one partition, in order of their
+// keys, byte by byte.
+type ScanAnswer struct {
+	Items []ScanItem `json:"items"`
+	// Cursor is for the next page, "" if there is none. It means something to the
+	// cluster only.
+	Cursor string `json:"cursor,omitempty"`
+	// Partition is the number of the partition, and Snapshot the name of the
+	// snapshot that the items are of. All pages with the same show one state.
+	Partition int    `json:"partition"`
+	Snapshot  string `json:"snapshot"`
+}

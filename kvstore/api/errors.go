@@ -21,6 +21,7 @@ const (
 	CodeUnauthenticated Code = "unauthenticated"
 	CodeForbidden       Code = "forbidden"
 	CodeConflict        Code = "conflict"
+	CodeSnapshotGone    Code = "snapshot_gone"
 	CodeOutcomeUnknown  Code = "outcome_unknown"
 )
 
@@ -37,6 +38,9 @@ var (
 	ErrUnauthenticated = &Error{Code: CodeUnauthenticated, Message: "unauthenticated"}
 	ErrForbidden       = &Error{Code: CodeForbidden, Message: "forbidden"}
 	ErrConflict        = &Error{Code: CodeConflict, Message: "conflict"}
+	// ErrSnapshotGone is returned to a scan that cannot go on with the snapshot
+	// that it began with.
+	ErrSnapshotGone = &Error{Code: CodeSnapshotGone, Message: "the snapshot of the cursor is gone"}
 	// ErrOutcomeUnknown is returned when a write may or may not have been, or
 	// may yet be, executed. It must never be retried blindly nor reported as
 	// a failure.
@@ -111,6 +115,8 @@ func (c Code) Status() int {
 		return http.StatusForbidden
 	case CodeConflict:
 		return http.StatusConflict
+	case CodeSnapshotGone:
+		return http.StatusGone
 	case CodeOutcomeUnknown:
 		return http.StatusGatewayTimeout
 	default:

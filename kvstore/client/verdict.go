@@ -67,7 +67,7 @@ func (a attempt) judge() (verdict, error) {
 		case api.CodeNotPrimary, api.CodeUnavailable:
 			return again, e
 		case api.CodeBadRequest, api.CodeNotFound, api.CodeConditionFailed, api.CodeTooLarge,
-			api.CodeUnauthenticated, api.CodeForbidden, api.CodeConflict:
+			api.CodeUnauthenticated, api.CodeForbidden, api.CodeConflict, api.CodeSnapshotGone:
 			return refused, e
 		default:
 			return a.unlessSent(), a.ambiguous(e)

@@ -36,6 +36,7 @@ type Store interface {
 	Get(ctx context.Context, req kvstore.Request) (kvstore.Value, error)
 	MGet(ctx context.Context, req kvstore.Request, keys [][]byte) ([]api.Result, error)
 	Execute(ctx context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error)
+	Scan(ctx context.Context, req kvstore.ScanRequest) (api.ScanAnswer, error)
 }
 
 // Register adds the routes of package api. The router must have
@@ -49,11 +50,18 @@ func Register(r *mux.Router, store Store) {
 	kv.Methods(http.MethodDelete).HandlerFunc(s.delete)
 	kv.Methods(http.MethodPost).HandlerFunc(s.operate)
 	kv.NewRoute().HandlerFunc(notAllowed("GET, HEAD, PUT, POST, DELETE"))
-	for path, handle := range map[string]http.HandlerFunc{api.PathBatch: s.batch, api.PathMGet: s.mget} {
-		sub := r.Path(path).Subrouter()
+	for _, on := range []struct {
+		path, method string
+		handle       http.HandlerFunc
+	}{
+		{api.PathBatch, http.MethodPost, s.batch},
+		{api.PathMGet, http.MethodPost, s.mget},
+		{api.PathScan, http.MethodGet, s.scan},
+	} {
+		sub := r.Path(on.path).Subrouter()
 		sub.Use(limitTime, heedClient)
-		sub.Methods(http.MethodPost).HandlerFunc(handle)
-		sub.NewRoute().HandlerFunc(notAllowed("POST"))
+		sub.Methods(on.method).HandlerFunc(on.handle)
+		sub.NewRoute().HandlerFunc(notAllowed(on.method))
 	}
 }
 

@@ -41,6 +41,7 @@ type asked struct {
 	value  []byte
 	batch  api.Batch
 	keys   [][]byte
+	scan   kvstore.ScanRequest
 }
 
 func (f *fakeStore) Get(_ context.Context, req kvstore.Request) (kvstore.Value, error) {
@@ -54,8 +55,14 @@ func (f *fakeStore) MGet(_ context.Context, req kvstore.Request, keys [][]byte) 
 }
 
 func (f *fakeStore) Execute(_ context.Context, req kvstore.Request, b api.Batch) ([]api.Result, error) {
-	f.asked <- asked{string(b.Commands[0].Op), req, b.Commands[0].Value, b, nil}
+	f.asked <- asked{method: string(b.Commands[0].Op), req: req, value: b.Commands[0].Value, batch: b}
 	return []api.Result{{Found: true, Value: f.value, Version: kvstore.FormatVersion(f.version)}}, f.err
+}
+
+func (f *fakeStore) Scan(_ context.Context, req kvstore.ScanRequest) (api.ScanAnswer, error) {
+	f.asked <- asked{method: "scan", scan: req}
+	item := api.ScanItem{Key: []byte("key\xff"), Value: f.value, Version: kvstore.FormatVersion(f.version), TTL: f.ttl}
+	return api.ScanAnswer{Items: []api.ScanItem{item}, Cursor: "next", Partition: 3, Snapshot: "s"}, f.err
 }
 
 // start serves a store that answers with the error.
