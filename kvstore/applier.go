@@ -52,7 +52,9 @@ type appliedEntry struct {
 	mark bool
 }
 
-func newApplier(n *Node) *applier { return &applier{node: n, wake: make(chan struct{}, 1)} }
+func newApplier(n *Node) *applier {
+	return &applier{node: n, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+}
 
 func (a *applier) enqueue(r *replica, entries []appliedEntry) {
 	size := 0

@@ -192,13 +192,17 @@ type chunkOf struct {
 	buf   []byte
 }
 
-// pull copies all chunks. The next is fetched while one is written.
+// chunksAhead is how many chunks are fetched while one is written.
+const chunksAhead = 3
+
+// pull copies all chunks.
 func (c *copying) pull(ctx context.Context, from *source, l *storage.Loader) error {
 	ctx, cancel := context.WithCancel(ctx)
-	chunks := make(chan chunkOf)
-	free := make(chan []byte, 2)
-	free <- nil
-	free <- nil
+	chunks := make(chan chunkOf, chunksAhead-1)
+	free := make(chan []byte, chunksAhead+1)
+	for range chunksAhead + 1 {
+		free <- nil
+	}
 	var failed error
 	after := bytes.Clone(l.Loaded().Last)
 	go func() {
@@ -219,6 +223,7 @@ func (c *copying) pull(ctx context.Context, from *source, l *storage.Loader) err
 // arrive as they should.
 func (c *copying) read(ctx context.Context, from *source, pin string, after []byte, chunks chan<- chunkOf, free <-chan []byte) error {
 	var buf []byte
+	holds := false // a buffer, which is nil at first
 	heard, spoilt := time.Now(), 0
 	for {
 		switch paused, err := c.yield(ctx); {
@@ -227,9 +232,10 @@ func (c *copying) read(ctx context.Context, from *source, pin string, after []by
 		case paused:
 			heard = time.Now()
 		}
-		if buf == nil {
+		if !holds {
 			select {
 			case buf = <-free:
+				holds = true
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -246,7 +252,7 @@ func (c *copying) read(ctx context.Context, from *source, pin string, after []by
 			after = append(after[:0], items[len(items)-1].Key...)
 			select {
 			case chunks <- chunkOf{items, buf}:
-				buf = nil
+				holds = false
 			case <-ctx.Done():
 				return ctx.Err()
 			}
