@@ -10,8 +10,8 @@ func TestIncrementsAreExecutedOnce(t *testing.T) {
 	ctx := within(t, 4*time.Minute)
 	c := startCluster(t, ctx, 3)
 	n := startCounting(t, ctx, c)
-	for range 2 {
-		_, err := killPrimary(ctx, t, c, &n.progress)
+	for _, leads := range []bool{false, true} {
+		_, err := killPrimary(ctx, t, c, &n.progress, leads)
 		must(t, "kill", err)
 	}
 	n.finish(ctx)
