@@ -2,6 +2,7 @@ package clusterkit_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -86,6 +87,52 @@ func TestTrapFiftyHooksThatCallBackDeadlock(t *testing.T) {
 		}
 		c.WaitHealthy()
 	})
+}
+
+// TestAHookMayEndItsNode lets a hook on a node that has just joined end it, in
+// each of the ways there are. It gets an answer, and the others go on.
+func TestAHookMayEndItsNode(t *testing.T) {
+	calls := map[string]func(ctx context.Context, ck *clusterkit.ClusterKit) error{
+		"Stop":     func(_ context.Context, ck *clusterkit.ClusterKit) error { return ck.Stop() },
+		"Shutdown": func(ctx context.Context, ck *clusterkit.ClusterKit) error { return ck.Shutdown(ctx) },
+		"Abort":    func(ctx context.Context, ck *clusterkit.ClusterKit) error { return ck.Abort(ctx) },
+		"Leave":    func(ctx context.Context, ck *clusterkit.ClusterKit) error { return ck.Leave(ctx) },
+	}
+	for _, end := range ends {
+		t.Run(end, func(t *testing.T) {
+			var called atomic.Bool
+			var returned atomic.Pointer[error]
+			config := clustertest.Config{Prepare: func(ck *clusterkit.ClusterKit) {
+				ck.OnPartitionChange(func(_ string, from, to *clusterkit.Node) {
+					if from == nil || to.ID != "node-4" || ck.GetMyNodeID() != "node-4" || called.Swap(true) {
+						return
+					}
+					ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					defer cancel()
+					err := calls[end](ctx, ck)
+					returned.Store(&err)
+				})
+			}}
+			inCluster(t, config, func(t *testing.T, c *clustertest.Cluster) {
+				node := c.Add("node-4")
+				c.Eventually("return of "+end, func() bool { return returned.Load() != nil })
+				if err := *returned.Load(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v", end, err)
+				}
+				select {
+				case <-node.Done():
+				default:
+					t.Errorf("%s has returned, and the node runs on", end)
+				}
+				others := []string{"node-1", "node-2", "node-3"}
+				c.WaitFor("copies and primaries on the others", func(m *clusterkit.Map) bool {
+					return !slices.ContainsFunc(m.Partitions, func(p clusterkit.Partition) bool {
+						return p.Primary == "node-4" || len(p.InSync) != 3 || slices.Contains(nodesOf(p.InSync), "node-4")
+					})
+				}, others...)
+			})
+		})
+	}
 }
 
 func TestTrapPrimaryFlipsBeforeTheHookHasReturned(t *testing.T) {
