@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
-	root.AddCommand(runCommand(getenv, stdout), clusterCommand(stdout, stderr), demoCommand(stdout), checkCommand(stdout))
+	root.AddCommand(runCommand(getenv, stdout, stderr), clusterCommand(stdout, stderr), demoCommand(stdout), checkCommand(stdout))
 	root.SetVersionTemplate("loadtest {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(args)

@@ -9,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/load"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
-	"github.com/skshohagmiah/clusterkit/loadtest/workload"
+	"github.com/skshohagmiah/clusterkit/loadtest/report"
+	"github.com/skshohagmiah/clusterkit/loadtest/target"
 )
 
 const (
@@ -84,14 +86,15 @@ func (d *demo) play(ctx context.Context, options localcluster.Options) error {
 	}
 	d.say("stop", "all nodes stopped cleanly")
 	fmt.Fprintln(d.stdout)
-	if _, err := result.WriteTo(d.stdout); err != nil {
+	all := report.Report{Load: result, Checks: report.ChecksOf(result, report.Limits{Failures: -1})}
+	if err := all.WriteText(d.stdout); err != nil {
 		return err
 	}
-	if err := verdictError(result); err != nil {
+	if err := verdictError(&all); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(d.stdout, "\nA node was killed under load: no acknowledged write is lost, and no client waited longer than %s for a write to succeed.\n",
-		workload.Round(result.ClientGap))
+		load.Round(result.ClientGap))
 	return err
 }
 
@@ -125,19 +128,19 @@ func (d *demo) setAndGet(ctx context.Context) error {
 
 // loadAndKill kills and restarts a primary under load. The load goes on until
 // the node is in sync again and a little longer.
-func (d *demo) loadAndKill(ctx context.Context) (*workload.Result, error) {
-	targets, closeAll, err := connect(d.cluster.Endpoints(), 10*time.Second)
+func (d *demo) loadAndKill(ctx context.Context) (*load.Result, error) {
+	store, err := target.Open(ctx, target.Client, target.Options{Endpoints: d.cluster.Endpoints()})
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll()
-	cfg := workload.Defaults()
-	d.say("load", "%s", describe(cfg))
-	result, err := workload.During(ctx, cfg, d.killAndRestart, targets...)
+	defer func() { _ = store.Close() }()
+	cfg := load.Defaults()
+	d.say("load", "%s", cfg.Describe())
+	result, err := load.During(ctx, cfg, store, d.killAndRestart)
 	if err != nil {
 		return nil, err
 	}
-	d.say("read back", "%d keys, %d writes were acknowledged", result.Verified, result.Writes.Count())
+	d.say("read back", "%d keys, %d writes were acknowledged", result.Verified, result.Writes.OK)
 	return result, nil
 }
 

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/load"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
-	"github.com/skshohagmiah/clusterkit/loadtest/workload"
 )
 
 var busyFor = flag.Duration("busy", 10*time.Second, "how long the machine is kept busy in TestNoFalseFailover")
@@ -90,14 +90,14 @@ func TestNoFalseFailover(t *testing.T) {
 	must(t, "status", err)
 	keepBusy(t)
 	p := new(progress)
-	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+	result, err := load.During(ctx, writers(), p.over(storeOf(t, c)), func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(*busyFor):
 			return nil
 		}
-	}, p.over(targetsOf(t, c))...)
+	})
 	must(t, "load", err)
 	mustPass(t, result)
 	after, err := c.Status(ctx)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
-	"github.com/skshohagmiah/clusterkit/loadtest/workload"
+	"github.com/skshohagmiah/clusterkit/loadtest/target"
 )
 
 // within returns a context that bounds a test.
@@ -68,12 +68,13 @@ func clientOf(t *testing.T, c *localcluster.Cluster, i int) *client.Client {
 	return cl
 }
 
-// targetsOf returns one client for each node.
-func targetsOf(t *testing.T, c *localcluster.Cluster) (targets []workload.KV) {
-	for i := range c.Nodes() {
-		targets = append(targets, clientOf(t, c, i))
-	}
-	return targets
+// storeOf returns the cluster as its Go client sees it, with all nodes.
+func storeOf(t *testing.T, c *localcluster.Cluster) target.Target {
+	t.Helper()
+	store, err := target.Open(t.Context(), target.Client, target.Options{Endpoints: c.Endpoints()})
+	must(t, "open", err)
+	t.Cleanup(func() { must(t, "close", store.Close()) })
+	return store
 }
 
 // answer is what a node said to one raw request.

@@ -10,24 +10,25 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/load"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
-	"github.com/skshohagmiah/clusterkit/loadtest/workload"
+	"github.com/skshohagmiah/clusterkit/loadtest/report"
+	"github.com/skshohagmiah/clusterkit/loadtest/target"
 )
 
 // writers are 16 clients that mostly write.
-func writers() workload.Config {
-	cfg := workload.Defaults()
-	cfg.ReadRatio = 0.1
+func writers() load.Config {
+	cfg := load.Defaults()
+	cfg.Mix = load.Mix{Name: load.Custom, Shares: map[load.Operation]float64{load.Read: 10, load.Update: 90}, Distribution: load.Uniform}
 	cfg.VerifyTimeout = 2 * time.Minute
 	return cfg
 }
 
 // mustPass fails the test for a run in which anything was lost, and shows it.
-func mustPass(t *testing.T, r *workload.Result) {
+func mustPass(t *testing.T, r *load.Result) {
 	t.Helper()
-	_, err := r.WriteTo(t.Output())
-	must(t, "report", err)
-	if r.Verdict() != workload.Passed {
+	must(t, "report", (&report.Report{Load: r}).WriteText(t.Output()))
+	if r.Verdict() != load.Passed {
 		t.Error("acknowledged writes were lost, or could not be read back")
 	}
 }
@@ -35,27 +36,22 @@ func mustPass(t *testing.T, r *workload.Result) {
 // progress counts the writes that are acknowledged.
 type progress struct{ acknowledged atomic.Int64 }
 
-// watched counts the writes to a target.
+// watched counts the writes to a store.
 type watched struct {
-	workload.KV
+	target.Target
 	progress *progress
 }
 
-func (w watched) Set(ctx context.Context, key string, value []byte) (string, error) {
-	version, err := w.KV.Set(ctx, key, value)
-	if err == nil {
+func (w watched) Do(ctx context.Context, op target.Op) (target.Result, error) {
+	r, err := w.Target.Do(ctx, op)
+	if err == nil && op.Kind == target.Set {
 		w.progress.acknowledged.Add(1)
 	}
-	return version, err
+	return r, err
 }
 
-// over returns the targets, watched.
-func (p *progress) over(targets []workload.KV) (all []workload.KV) {
-	for _, kv := range targets {
-		all = append(all, watched{kv, p})
-	}
-	return all
-}
+// over returns the store, watched.
+func (p *progress) over(store target.Target) target.Target { return watched{store, p} }
 
 // wait returns when n more writes have been acknowledged.
 func (p *progress) wait(ctx context.Context, n int64) error {
@@ -80,7 +76,7 @@ func TestPrimaryKilled(t *testing.T) {
 	c := startCluster(t, ctx, 3)
 	p := new(progress)
 	failovers := make(map[bool][]time.Duration)
-	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+	result, err := load.During(ctx, writers(), p.over(storeOf(t, c)), func(ctx context.Context) error {
 		for i := range *kills {
 			leads := i%2 == 1
 			failover, err := killPrimary(ctx, t, c, p, leads)
@@ -90,7 +86,7 @@ func TestPrimaryKilled(t *testing.T) {
 			failovers[leads] = append(failovers[leads], failover)
 		}
 		return nil
-	}, p.over(targetsOf(t, c))...)
+	})
 	must(t, "load", err)
 	mustPass(t, result)
 	for leads, took := range failovers {
@@ -161,7 +157,7 @@ func TestAllKilledAtOnce(t *testing.T) {
 	_, err := cl.Set(ctx, "before", []byte("the power cut"))
 	must(t, "set", err)
 	p := new(progress)
-	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+	result, err := load.During(ctx, writers(), p.over(storeOf(t, c)), func(ctx context.Context) error {
 		for _, writes := range []int64{0, 2 * each, 2 * each} {
 			if err := p.wait(ctx, writes); err != nil {
 				return err
@@ -179,7 +175,7 @@ func TestAllKilledAtOnce(t *testing.T) {
 			}
 		}
 		return nil
-	}, p.over(targetsOf(t, c))...)
+	})
 	must(t, "load", err)
 	mustPass(t, result)
 	got, err := cl.Get(ctx, "before")

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/load"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
-	"github.com/skshohagmiah/clusterkit/loadtest/workload"
 )
 
 // ctl runs kvctl as an operator does, and returns what it prints.
@@ -32,13 +32,13 @@ func underLoad(t *testing.T, ctx context.Context, c *localcluster.Cluster, do fu
 	t.Helper()
 	n := startCounting(t, ctx, c)
 	p := new(progress)
-	result, err := workload.During(ctx, writers(), func(ctx context.Context) error {
+	result, err := load.During(ctx, writers(), p.over(storeOf(t, c)), func(ctx context.Context) error {
 		if err := p.wait(ctx, each); err != nil {
 			return err
 		}
 		do()
 		return p.wait(ctx, each)
-	}, p.over(targetsOf(t, c))...)
+	})
 	n.finish(ctx)
 	must(t, "load", err)
 	mustPass(t, result)

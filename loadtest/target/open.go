@@ -41,7 +41,7 @@ const defaultTimeout = 10 * time.Second
 
 // Open returns the store that a protocol finds at the endpoints. It opens no
 // connection but what it takes to know the store, and that for RESP and
-// RESPCluster only.
+// RESPCluster only, with [ErrUnreachable] if that fails.
 func Open(ctx context.Context, protocol string, o Options) (Target, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout

@@ -26,7 +26,7 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	s := dialServer(o.Endpoints[0], o)
 	var err error
 	if s.ifEqual, err = hasIfEqual(ctx, s.command); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnreachable, err), s.Close())
 	}
 	return s, nil
 }

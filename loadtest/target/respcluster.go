@@ -64,7 +64,7 @@ func newCluster(ctx context.Context, o Options) (*cluster, error) {
 		c.ifEqual, err = hasIfEqual(ctx, c.command)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnreachable, err), c.Close())
 	}
 	return c, nil
 }

@@ -131,6 +131,9 @@ func OutcomeOf(err error) Outcome {
 // does not have.
 var ErrUnsupported = errors.New("the store has no such operation")
 
+// ErrUnreachable is returned when a store does not answer as it is opened.
+var ErrUnreachable = errors.New("it does not answer")
+
 func failed(err error) error { return &FailedError{err} }
 
 func failedf(format string, args ...any) error { return failed(fmt.Errorf(format, args...)) }

