@@ -8,6 +8,7 @@ import (
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
+	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
 
@@ -19,7 +20,8 @@ type scan struct {
 	id      uint64
 	replica *replica
 	// epoch is the one in which it was taken, and clock what the node's clock
-	// said then: values that had run out by it are absent.
+	// said before all that it does not show was evaluated: values that had run
+	// out by it are absent.
 	epoch, clock uint64
 	prefix       string // as the storage has it
 	picture      *storage.Picture
@@ -36,6 +38,9 @@ func (r *replica) scan(ctx context.Context, id uint64, prefix []byte) (*scan, er
 	s := &scan{id: id, replica: r, epoch: r.serving.Load(), prefix: string(command.UserKey(prefix))}
 	if s.epoch == 0 {
 		return nil, errNotServing
+	}
+	if err := s.settle(ctx); err != nil {
+		return nil, err
 	}
 	for {
 		// Between the two the overlay must not have forgotten anything: it may
@@ -54,11 +59,35 @@ func (r *replica) scan(ctx context.Context, id uint64, prefix []byte) (*scan, er
 				return nil, err
 			}
 		default:
-			s.clock, s.picture, s.over = r.node.clock.now(), picture, over.items
+			s.picture, s.over = picture, over.items
 			return s, nil
 		}
 		picture.Close()
 	}
+}
+
+// settle reads the clock, and waits until everything is committed that was
+// appended before: an operation among that may have kept a value that has run
+// out since, and the snapshot has to show what it did.
+func (s *scan) settle(ctx context.Context) error {
+	r := s.replica
+	r.mu.Lock()
+	s.clock = r.node.clock.now()
+	role, epoch := r.sm.Role()
+	last, x := r.sm.Last().LSN, execution{}
+	serves := role == partition.Serving && epoch == s.epoch
+	wait := serves && r.sm.Commit() < last
+	if wait {
+		x.done = r.waitFor(last)
+	}
+	r.mu.Unlock()
+	switch {
+	case !serves:
+		return errNotServing
+	case !wait:
+		return nil
+	}
+	return r.await(ctx, x)
 }
 
 func (s *scan) close() { s.picture.Close() }
@@ -139,8 +168,9 @@ func (s *scan) merge(ctx context.Context, from []byte, f func(key []byte, item c
 }
 
 // expire has values deleted that had run out when the snapshot was taken, unless
-// others stand in their place. Then they are absent in the snapshot: while its
-// epoch lasts, nobody else can have shown them since.
+// others stand in their place. Then they are absent in the snapshot: as long as
+// its epoch lasts, whatever the snapshot does not show was evaluated by a clock
+// by which they had run out.
 func (s *scan) expire(ctx context.Context, values []api.ScanItem) error {
 	begun, err := s.beginExpiry(ctx, values)
 	if err != nil {

@@ -97,6 +97,16 @@ const (
 	// ShowLate: a primary shows and acknowledges what is committed later than
 	// its followers show it.
 	ShowLate
+	// ScanPresent: later pages of a scan show what is there when they are read.
+	ScanPresent
+	// ScanUncovered: a scan needs neither lease nor confirmation.
+	ScanUncovered
+	// ScanUnsettled: the snapshot of a scan does not wait for what was appended
+	// before the clock was read that values run out by.
+	ScanUnsettled
+	// ScanHidesExpired: a scan leaves out what has run out, and does not have it
+	// deleted.
+	ScanHidesExpired
 	// RetryUnknown: a write of unknown outcome is sent again.
 	RetryUnknown
 )

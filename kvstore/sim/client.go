@@ -40,7 +40,8 @@ type operation struct {
 	batch api.Batch
 	// single: a read that is served without evaluating a batch. stale: by
 	// whatever node.
-	single, stale bool
+	// scan: a read of all keys of the unit, a page for each.
+	single, stale, scan bool
 
 	// appended are the entries that executing it has made; the client does not
 	// know.
@@ -66,6 +67,9 @@ func (o *operation) String() string {
 	fmt.Fprintf(&s, "%12v - %12v %s", o.call, o.end, [...]string{"succeeded", "refused", "unknown", "not executed"}[o.outcome])
 	if o.stale {
 		s.WriteString(" stale")
+	}
+	if o.scan {
+		s.WriteString(" scan")
 	}
 	if o.batch.ID != nil {
 		fmt.Fprintf(&s, " %s%d", o.batch.ID.Client, o.batch.ID.Seq)
@@ -121,6 +125,9 @@ func (c *client) draw() *operation {
 		return &operation{unit: u, steps: []step{u.get(w.rng.IntN(len(u.keys)))}, stale: true}
 	}
 	op := &operation{unit: u, steps: u.draw(c, u)}
+	if op.isRead() && w.chance(0.3) {
+		return u.scan()
+	}
 	op.single = len(op.steps) == 1 && op.isRead() && w.chance(0.7)
 	if w.chance(0.35) {
 		c.seq++
@@ -188,6 +195,8 @@ func (n *node) take(op *operation, answer func([]api.Result, error)) {
 		answer(n.stale(op.steps[0].Key), nil)
 	case op.single:
 		n.get(op, answer)
+	case op.scan:
+		n.scan(op, answer)
 	default:
 		n.execute(op, answer)
 	}

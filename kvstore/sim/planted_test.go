@@ -63,6 +63,10 @@ var brokenRules = []brokenRule{
 	{rule: planted.RepeatUncommitted, what: "a repetition is answered while the first is not committed"},
 	{rule: planted.ExpireLocally, what: "expiry is decided by a clock, without the replicated delete"},
 	{rule: planted.ShowLate, what: "a stale read shows what a later linearizable one does not"},
+	{rule: planted.ScanPresent, what: "later pages of a scan show what is there by then"},
+	{rule: planted.ScanUncovered, what: "a scan needs neither lease nor confirmation"},
+	{rule: planted.ScanUnsettled, what: "a scan does not wait for what was appended before it read the clock"},
+	{rule: planted.ScanHidesExpired, what: "a scan leaves out what has run out without the replicated delete"},
 	{rule: planted.RetryUnknown, what: "a write of unknown outcome is sent again"},
 }
 

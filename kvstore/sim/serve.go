@@ -26,6 +26,8 @@ type request struct {
 	epoch uint64 // in which it was begun
 	// covered: the lease was found valid before, where that rule is broken.
 	covered bool
+	// settled, when set, is all that the entry is waited for.
+	settled func()
 	x       execute.Execution
 	answer  func([]api.Result, error)
 }
@@ -115,7 +117,9 @@ func (n *node) answerThrough(lsn uint64) {
 	for len(n.waiting) > 0 && n.waiting[0].lsn <= lsn {
 		req := n.waiting[0].req
 		n.waiting = n.waiting[1:]
-		if req.x.IsRead() {
+		if req.settled != nil {
+			n.soon(req.settled)
+		} else if req.x.IsRead() {
 			n.soon(req.cover)
 		} else {
 			req.answer(req.x.Answer())

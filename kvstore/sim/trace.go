@@ -52,6 +52,7 @@ const (
 	comparisons
 	damages
 	remade
+	scans
 	numCounts
 )
 
@@ -59,6 +60,7 @@ var countNames = [numCounts]string{
 	"acknowledged writes", "refusals", "unknown outcomes", "reads", "stale reads", "repeated requests", "expirations", "crashes",
 	"epochs", "snapshots", "wiped disks", "hand-overs", "confirmed reads", "in-sync changes", "abdications",
 	"equal copies", "damaged copies", "copies made anew",
+	"scans",
 }
 
 func (c Counts) String() string {

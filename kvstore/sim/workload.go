@@ -52,6 +52,15 @@ func (u *unit) on(cell int, c api.Command) step {
 
 func (u *unit) get(cell int) step { return u.on(cell, api.Command{Op: api.OpGet}) }
 
+// scan reads all keys of the unit.
+func (u *unit) scan() *operation {
+	o := &operation{unit: u, scan: true}
+	for cell := range u.keys {
+		o.steps = append(o.steps, u.get(cell))
+	}
+	return o
+}
+
 func (u *unit) set(cell int, value string) step {
 	return u.on(cell, api.Command{Op: api.OpSet, Value: []byte(value)})
 }
