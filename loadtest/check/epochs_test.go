@@ -1,11 +1,13 @@
 package check
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/loadtest/history"
 	"github.com/skshohagmiah/clusterkit/loadtest/target"
 )
@@ -43,13 +45,57 @@ func TestEpochs(t *testing.T) {
 	}
 }
 
-func TestCopies(t *testing.T) {
-	copies := []Copy{{"partition-1", "node-1", "1.5", "aa"}, {"partition-1", "node-2", "1.5", "aa"}, {"partition-1", "node-3", "1.4", "bb"}, {"partition-2", "node-3", "1.5", "cc"}}
-	if found := Copies(copies); len(found) > 0 {
-		t.Errorf("%v", found)
+func TestCrashes(t *testing.T) {
+	const stops = `time=2026-01-02T15:04:06.000Z level=ERROR msg="the node stops: its disk cannot be trusted" err=x` + "\n"
+	for log, want := range map[string]int{
+		"": 0, stops: 1, stops + stops: 2, "panic: x\n\ngoroutine 1 [running]:\n": 1, "fatal error: x\n": 1,
+		`level=INFO msg="panic: no"` + "\n": 0, "level=INFO msg=stopping\n": 0,
+	} {
+		if found, err := Crashes("node-1", strings.NewReader(log)); err != nil || len(found) != want {
+			t.Errorf("%q: %v, %v", log, found, err)
+		}
 	}
-	if found := Copies(append(copies, Copy{"partition-1", "node-3", "1.5", "bb"})); len(found) != 1 || found[0].Kind != Diverged {
-		t.Errorf("%v", found)
+}
+
+// verifications are the answers of a cluster.
+type verifications map[string]api.Verification
+
+func (v verifications) Verify(_ context.Context, partition string) (api.Verification, error) {
+	answer, ok := v[partition]
+	if !ok {
+		return answer, api.ErrUnavailable
+	}
+	return answer, nil
+}
+
+func TestCopies(t *testing.T) {
+	right := api.VerifiedCopy{Node: "node-1", State: api.CopyOK, Items: 7, Digest: "aa"}
+	for _, tc := range []struct {
+		name   string
+		change func(*api.VerifiedCopy)
+		want   []Kind
+	}{
+		{"equal", func(*api.VerifiedCopy) {}, nil},
+		{"another digest, called right", func(c *api.VerifiedCopy) { c.Digest = "ab" }, []Kind{Diverged}},
+		{"more items, called right", func(c *api.VerifiedCopy) { c.Items++ }, []Kind{Diverged}},
+		{"different", func(c *api.VerifiedCopy) { c.State = api.CopyDiffers }, []Kind{Diverged}},
+		{"damaged", func(c *api.VerifiedCopy) { c.State = api.CopyDamaged }, []Kind{Corrupt}},
+		{"out of reach", func(c *api.VerifiedCopy) { c.State = api.CopyNotReachable }, []Kind{Undecided}},
+	} {
+		other := right
+		other.Node = "node-2"
+		tc.change(&other)
+		var kinds []Kind
+		for _, f := range Copies(t.Context(), verifications{"partition-0": {Copies: []api.VerifiedCopy{right, other}}}, 1) {
+			kinds = append(kinds, f.Kind)
+		}
+		if !slices.Equal(kinds, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, kinds, tc.want)
+		}
+	}
+	found := Copies(t.Context(), verifications{"partition-0": {}}, 2)
+	if len(found) != 2 || found[0].Kind != Undecided || found[1].Kind != Undecided {
+		t.Errorf("no copies, and no answer: %v", found)
 	}
 }
 

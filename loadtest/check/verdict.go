@@ -31,6 +31,8 @@ const (
 	NotLinearizable Kind = "not linearizable"
 	// TwoPrimaries is an epoch of a partition that was served twice.
 	TwoPrimaries Kind = "two primaries"
+	// Crashed is a node that has ended by itself.
+	Crashed Kind = "crashed"
 	// Diverged is a copy that differs from another one.
 	Diverged Kind = "diverged"
 
@@ -133,7 +135,7 @@ func (v *Verdict) WriteTo(w io.Writer) (int64, error) {
 	b = fmt.Appendf(b, "history     %d operations: %d ok, %d not executed, %d of unknown outcome; %d units, checked in %s\n",
 		v.OK+v.Failed+v.Unknown, v.OK, v.Failed, v.Unknown, v.Units, v.Took.Round(time.Millisecond))
 	b = fmt.Appendf(b, "found      ")
-	for _, k := range []Kind{Lost, Duplicated, Stale, Torn, Corrupt, Phantom, NotLinearizable, TwoPrimaries, Diverged, Undecided, Unread} {
+	for _, k := range []Kind{Lost, Duplicated, Stale, Torn, Corrupt, Phantom, NotLinearizable, TwoPrimaries, Crashed, Diverged, Undecided, Unread} {
 		b = fmt.Appendf(b, " %d %s,", v.Counts[k], k)
 	}
 	b[len(b)-1] = '\n'

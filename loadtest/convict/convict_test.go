@@ -178,7 +178,7 @@ func summary(v *check.Verdict) string {
 // found says what was found how often.
 func found(v *check.Verdict) string {
 	var parts []string
-	for _, k := range []check.Kind{check.Lost, check.Duplicated, check.Stale, check.Torn, check.Corrupt, check.Phantom, check.TwoPrimaries, check.NotLinearizable} {
+	for _, k := range []check.Kind{check.Lost, check.Duplicated, check.Stale, check.Torn, check.Corrupt, check.Phantom, check.TwoPrimaries, check.Crashed, check.NotLinearizable} {
 		if n := v.Counts[k]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, k))
 		}
