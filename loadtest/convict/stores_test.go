@@ -18,6 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
 	"github.com/skshohagmiah/clusterkit/loadtest/check"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
 	"github.com/skshohagmiah/clusterkit/loadtest/target"
@@ -51,7 +52,7 @@ func wipe(ctx context.Context, c *localcluster.Cluster) error {
 	if err := c.Kill9(ctx, victim); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(node.DataDir); err != nil {
+	if err := c.Wipe(victim); err != nil {
 		return err
 	}
 	if err := c.Restart(ctx, victim); err != nil {
@@ -66,7 +67,7 @@ func wipe(ctx context.Context, c *localcluster.Cluster) error {
 		for _, p := range status.Partitions {
 			if p.Primary == "" {
 				lost++
-				if err := accept(ctx, c.Nodes()[0].HTTPAddr, fmt.Sprint(p.ID)); err != nil {
+				if err := accept(ctx, c.Nodes()[0].HTTPAddr, node.ID, p); err != nil {
 					return err
 				}
 			}
@@ -81,10 +82,11 @@ func wipe(ctx context.Context, c *localcluster.Cluster) error {
 	return context.Cause(ctx)
 }
 
-// accept has a partition served from a copy that is not complete. It may be too
-// early for that.
-func accept(ctx context.Context, addr, partition string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/partitions/"+partition+"/accept-data-loss", http.NoBody)
+// accept has a partition served from the empty copy on a node, if it has been
+// given one already.
+func accept(ctx context.Context, addr, node string, p client.Partition) error {
+	body := fmt.Sprintf(`{"node":%q,"epoch":%d}`, node, p.Epoch)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/partitions/"+p.ID+"/accept-data-loss", strings.NewReader(body))
 	if err != nil {
 		return err
 	}
