@@ -2,7 +2,7 @@ GO ?= go
 GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race -shuffle=on -timeout 15m
 
-.PHONY: help build demo cluster test unit schedules planted compose-test lint check bench sim soak fuzz clean
+.PHONY: help build demo cluster test unit schedules planted convict compose-test lint check bench sim soak fuzz clean
 
 help: ## show what one can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ schedules: ## a thousand random schedules of the replication protocol
 planted: ## break one rule at a time, and write which check finds it and how soon
 	$(GO) test -tags planted ./clusterkit -run Planted
 	$(GO) test -tags planted ./kvstore/sim -run Planted -timeout 30m -table PLANTED.md
+
+convict: ## run stores that are known to be wrong, and write what convicts each (five minutes)
+	$(GO) test -tags convict ./loadtest/convict -v -timeout 30m -table ../CONVICTED.md
 
 compose-test: ## a cluster of containers that loses one, where there is a Docker engine
 	docker/compose_test.sh
