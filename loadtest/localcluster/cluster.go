@@ -253,6 +253,21 @@ func (c *Cluster) AwaitEnd(ctx context.Context, i int) error {
 // joins the others.
 func (c *Cluster) Wipe(i int) error { return c.Nodes()[i].wipe() }
 
+// Readmit starts node i, which has left, with an empty disk. It joins as a node
+// that the cluster does not know.
+func (c *Cluster) Readmit(ctx context.Context, i int) error {
+	n := c.Nodes()[i]
+	if !n.left.Load() {
+		return fmt.Errorf("%s has not left", n.ID)
+	}
+	if err := n.wipe(); err != nil {
+		return err
+	}
+	n.lastIncarnation.Store(0)
+	n.left.Store(false)
+	return n.Start(ctx)
+}
+
 // Restart starts node i again on its old addresses and data.
 func (c *Cluster) Restart(ctx context.Context, i int) error { return c.Nodes()[i].Start(ctx) }
 

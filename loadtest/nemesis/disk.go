@@ -40,7 +40,7 @@ var diskFaults = []fault{
 		begin: wipe,
 	},
 	{
-		name: "corrupt", does: "kill a node and flip bits of its log, or of a table of Badger",
+		name: "corrupt", does: "end a node and flip bits of its log, or of a table of Badger",
 		variants: []string{damagedLog, damagedTable}, losesDisk: true,
 		needs: needs(Killing, Erasing, Damaging),
 		begin: corrupt,
@@ -102,12 +102,12 @@ func corrupt(ctx context.Context, s *scene) error {
 	d, k, node := s.driver.(Data), s.driver.(Killer), s.any()
 	s.silence(node)
 	s.undo(func(ctx context.Context) error { return s.comeBack(ctx, d, k, node) })
-	if err := k.Kill(ctx, node); err != nil {
-		return err
-	}
-	part := Log
+	part, end := Log, func() error { return k.Kill(ctx, node) }
 	if s.spec.Variant == damagedTable {
-		part = Table
+		part, end = Table, func() error { return k.Stop(ctx, node) } // what is in memory becomes one
+	}
+	if err := end(); err != nil {
+		return err
 	}
 	where, err := d.Damage(node, part, s.random)
 	if errors.Is(err, ErrNoPlace) {

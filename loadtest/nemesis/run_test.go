@@ -52,7 +52,7 @@ func TestEachFault(t *testing.T) {
 		"wipe:primary":                    "kill a, wipe a, start a",
 		"wipe:replica":                    "kill c, wipe c, start c",
 		"corrupt:log":                     "kill X, damage log of X, start X",
-		"corrupt:table":                   "kill X, damage table of X, start X",
+		"corrupt:table":                   "stop X, damage table of X, start X",
 		"kill:primary+netem:delay":        "kill a, shape 6 links, mend, start a",
 	} {
 		t.Run(list, func(t *testing.T) {

@@ -47,6 +47,9 @@ const (
 	pollEvery = time.Millisecond
 )
 
+// Lacks says why no clock can be set here, "" if it can.
+func Lacks() string { return "" }
+
 // Open takes hold of the clock of a process. The process stands still for a few
 // milliseconds.
 func Open(pid int) (*Clock, error) {

@@ -4,6 +4,9 @@ package wallclock
 
 import "time"
 
+// Lacks says why no clock can be set here.
+func Lacks() string { return ErrUnsupported.Error() }
+
 // Open takes hold of the clock of a process.
 func Open(int) (*Clock, error) { return nil, ErrUnsupported }
 

@@ -1,0 +1,105 @@
+package driver
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/loadtest/nemesis"
+)
+
+// A driver implements what it does not lack.
+var _ interface {
+	nemesis.Driver
+	nemesis.Killer
+	nemesis.Pauser
+	nemesis.Network
+	nemesis.Members
+	nemesis.Power
+	nemesis.Space
+	nemesis.Breaker
+	nemesis.Data
+	nemesis.Clocks
+} = (*Processes)(nil)
+
+func start(t *testing.T, namespaces bool) *Processes {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	p, err := Start(ctx, Options{Binary: kvnode, Dir: t.TempDir(), Namespaces: namespaces})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// strike has faults happen for a moment, and the cluster recover.
+func strike(t *testing.T, p *Processes, faults string) []nemesis.Window {
+	t.Helper()
+	strikes, err := nemesis.Parse(faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows, err := nemesis.Run(t.Context(), nemesis.Options{
+		Driver: p, Plan: nemesis.Plan{Strikes: strikes, Seed: 1, Hold: nemesis.Span{Min: 500 * time.Millisecond, Max: 500 * time.Millisecond}},
+		RecoverWithin: 2 * time.Minute,
+	})
+	for _, w := range windows {
+		t.Logf("%s of %v, recovered %v after it was healed: %s%s", w.Fault, w.Nodes, w.Recovered.Sub(w.Healed), w.Detail, w.NotRun)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return windows
+}
+
+// The copies are compared when the faults are over, so that an answer is seen to
+// come from all of them.
+func compare(t *testing.T, p *Processes) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	status, err := p.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies, err := Copies(ctx, status.ClusterUUID, p.Endpoints())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := map[string]int{}
+	for _, c := range copies {
+		nodes[c.Node]++
+	}
+	for _, n := range p.Nodes() {
+		if nodes[n] == 0 {
+			t.Errorf("no copy on %s among %v", n, nodes)
+		}
+	}
+}
+
+func TestProcessesOnLoopback(t *testing.T) {
+	p := start(t, false)
+	for _, w := range strike(t, p, "kill:primary,pause:leader,wipe:primary,corrupt:log,clock:leader,partition:halves,netem:loss") {
+		if lacks := slices.Contains([]string{"partition:halves", "netem:loss"}, w.Fault); lacks != strings.Contains(w.NotRun, "use network namespaces") {
+			t.Errorf("%s: not run, %q", w.Fault, w.NotRun)
+		}
+	}
+	compare(t, p)
+}
+
+func TestProcessesInNamespaces(t *testing.T) {
+	if why := NamespacesLack(t.Context()); why != "" {
+		t.Skip(why)
+	}
+	p := start(t, true)
+	strike(t, p, "partition:one-way,netem:delay=5ms,powercut:all,fsync-error:replica,diskfull:reserve")
+	compare(t, p)
+}
