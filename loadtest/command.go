@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
 	}
-	root.AddCommand(runCommand(getenv, stdout, stderr), clusterCommand(stdout, stderr), demoCommand(stdout), checkCommand(stdout))
+	root.AddCommand(runCommand(getenv, stdout, stderr), clusterCommand(stdout, stderr), demoCommand(stdout), faultsCommand(stdout), checkCommand(stdout))
 	root.SetVersionTemplate("loadtest {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetArgs(args)
@@ -75,7 +75,7 @@ func needsCommand(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		missing = fmt.Sprintf("unknown command %q", args[0])
 	}
-	return fmt.Errorf("%s, give one of: run, cluster, demo, check", missing)
+	return fmt.Errorf("%s, give one of: run, cluster, demo, faults, check", missing)
 }
 
 // flagError puts an error of the flags into words.

@@ -146,7 +146,7 @@ func TestUsage(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		{nil, "no command, give one of: run, cluster, demo"},
+		{nil, "no command, give one of: run, cluster, demo, faults, check"},
 		{[]string{"start"}, `unknown command "start"`},
 		{[]string{"cluster", "--nodes", "three"}, `--nodes is "three"`},
 		{[]string{"run", "--duration", "long"}, `--duration is "long"`},
