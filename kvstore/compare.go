@@ -20,9 +20,8 @@ import (
 const CopiesPath = "/internal/copies/"
 
 const (
-	commitsPath = CopiesPath + "commits"
-	digestPath  = CopiesPath + "digest"
-	refutePath  = CopiesPath + "refute"
+	digestPath = CopiesPath + "digest"
+	refutePath = CopiesPath + "refute"
 
 	// compareTimeout bounds a comparison.
 	compareTimeout = 5 * time.Second
@@ -32,13 +31,6 @@ const (
 
 // outcomes are those of comparisons, by verdict.
 var outcomes = [...]string{partition.Undecided: "undecided", partition.Equal: "equal", partition.Different: "different"}
-
-// commitAnswer is the last committed entry that a copy knows of.
-type commitAnswer struct {
-	Partition uint32           `json:"partition"`
-	Member    partition.Member `json:"member"`
-	Commit    uint64           `json:"commit"`
-}
 
 // digestRequest asks for the digest of a copy behind the entry At.
 type digestRequest struct {
@@ -214,8 +206,6 @@ func (n *Node) ServeCopies(w http.ResponseWriter, req *http.Request) {
 	}
 	req.Body = http.MaxBytesReader(w, req.Body, maxCopyRequest)
 	switch req.URL.Path {
-	case commitsPath:
-		n.serveCommits(w)
 	case digestPath:
 		n.serveDigest(w, req)
 	case refutePath:
@@ -223,18 +213,6 @@ func (n *Node) ServeCopies(w http.ResponseWriter, req *http.Request) {
 	default:
 		http.Error(w, "there is no such question", http.StatusNotFound)
 	}
-}
-
-// serveCommits tells how far all copies of this node are. Whoever tests a cluster
-// asks for digests there.
-func (n *Node) serveCommits(w http.ResponseWriter) {
-	commits := []commitAnswer{}
-	for _, r := range n.allReplicas() {
-		r.do(func(sm *partition.Replica) { commits = append(commits, commitAnswer{r.id, sm.Self(), sm.Commit()}) })
-	}
-	w.Header().Set("Content-Type", "application/json")
-	// A failed write closes the connection, and the asker sees that.
-	_ = json.NewEncoder(w).Encode(commits)
 }
 
 func (n *Node) serveDigest(w http.ResponseWriter, req *http.Request) {

@@ -120,8 +120,6 @@ func TestQuestionsAboutCopies(t *testing.T) {
 		{m.ClusterUUID, "digest", `{"why":"` + strings.Repeat("x", 8<<10) + `"}`, http.StatusBadRequest},
 		{m.ClusterUUID, "digest", `{"partition":7,"at":1}`, http.StatusNotFound},
 		{m.ClusterUUID, "digest", `{"partition":0,"member":{"Node":"a","Store":"disk-a","Incarnation":2},"at":1}`, http.StatusNotFound},
-		{"", "commits", ``, http.StatusForbidden},
-		{m.ClusterUUID, "commits", ``, http.StatusOK},
 		{m.ClusterUUID, "anything", `{}`, http.StatusNotFound},
 		{m.ClusterUUID, "refute", `{`, http.StatusBadRequest},
 		{m.ClusterUUID, "refute", `{"partition":7}`, http.StatusNotFound},

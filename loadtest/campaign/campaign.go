@@ -17,8 +17,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
 	"github.com/skshohagmiah/clusterkit/loadtest/check"
-	"github.com/skshohagmiah/clusterkit/loadtest/driver"
 	"github.com/skshohagmiah/clusterkit/loadtest/history"
 	"github.com/skshohagmiah/clusterkit/loadtest/load"
 	"github.com/skshohagmiah/clusterkit/loadtest/nemesis"
@@ -69,9 +69,10 @@ type Result struct {
 	Load *load.Result `json:"load"`
 	// Verdict is that on the recorded history, the copies and the epochs.
 	Verdict *check.Verdict `json:"verdict"`
-	// Copies is how many were compared, Epochs how many were served.
-	Copies int `json:"copies"`
-	Epochs int `json:"epochs"`
+	// Partitions is of how many the copies were compared, Epochs how many were
+	// served.
+	Partitions int `json:"partitions"`
+	Epochs     int `json:"epochs"`
 	// Failure is why the campaign ended early, "" if it did not.
 	Failure     string `json:"failure,omitempty"`
 	Interrupted bool   `json:"interrupted,omitempty"`
@@ -87,6 +88,7 @@ type Window struct {
 const (
 	operationWithin = 5 * time.Second
 	finalWithin     = 2 * time.Minute
+	verifyWithin    = 30 * time.Second
 	recordedThink   = 20 * time.Millisecond
 	loadClients     = 2000
 	loadKeys        = 500
@@ -173,12 +175,13 @@ func (r *Result) judge(ctx context.Context, o Options, h *recording) error {
 	if err != nil {
 		return err
 	}
-	copies, err := driver.Copies(final, status.ClusterUUID, o.Cluster.Endpoints())
+	asking, err := client.New(client.Config{Endpoints: o.Cluster.Endpoints(), Timeout: verifyWithin})
 	if err != nil {
 		return err
 	}
-	r.Copies = len(copies)
-	r.Verdict.Add(check.Copies(copies)...)
+	defer asking.Close()
+	r.Partitions = status.PartitionCount
+	r.Verdict.Add(check.Copies(final, asking, status.PartitionCount)...)
 	logs, err := o.Cluster.Logs(final)
 	if err != nil {
 		return err

@@ -59,7 +59,8 @@ func (r *Result) Checks() []report.Check {
 			return n
 		}
 		add("the recorded history is linearizable", v.Outcome() == check.Passed, "%s: %s", v.Outcome(), r.Figures())
-		add("all copies are equal", r.Copies > 0 && count(check.Diverged) == 0, "%d copies, %d differences", r.Copies, count(check.Diverged))
+		wrong := count(check.Diverged, check.Corrupt)
+		add("all copies are equal", r.Partitions > 0 && wrong == 0, "%d partitions, %d differences", r.Partitions, wrong)
 		add("each epoch has one primary", r.Epochs > 0 && count(check.TwoPrimaries) == 0, "%d epochs, %d with two", r.Epochs, count(check.TwoPrimaries))
 	}
 	if r.Budget > 0 && r.Load != nil {

@@ -26,7 +26,7 @@ func outage(from, to float64) load.Outage {
 // passing is the result of a campaign in which all is well.
 func passing() *Result {
 	r := &Result{
-		Began: start, Elapsed: time.Minute, Seed: 7, Budget: 5 * time.Second, Copies: 48, Epochs: 20,
+		Began: start, Elapsed: time.Minute, Seed: 7, Budget: 5 * time.Second, Partitions: 16, Epochs: 20,
 		Load:    &load.Result{Start: start, Verified: 10},
 		Verdict: &check.Verdict{OK: 100},
 	}
@@ -71,7 +71,7 @@ func TestChecks(t *testing.T) {
 		"the campaign was completed":            func(r *Result) { r.Failure = "it did not recover" },
 		"every acknowledged write is there":     func(r *Result) { r.Load.Verified = 0 },
 		"the recorded history is linearizable":  func(r *Result) { r.Verdict.Add(check.Finding{Kind: check.Undecided}) },
-		"all copies are equal":                  func(r *Result) { r.Copies = 0 },
+		"all copies are equal":                  func(r *Result) { r.Partitions = 0 },
 		"each epoch has one primary":            func(r *Result) { r.Epochs = 0 },
 		"unavailable for at most 5s because of": func(r *Result) { r.Calm = 6 * time.Second },
 	} {

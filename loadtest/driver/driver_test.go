@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
+	"github.com/skshohagmiah/clusterkit/loadtest/check"
 	"github.com/skshohagmiah/clusterkit/loadtest/nemesis"
 )
 
@@ -60,8 +62,7 @@ func strike(t *testing.T, p *Processes, faults string) []nemesis.Window {
 	return windows
 }
 
-// The copies are compared when the faults are over, so that an answer is seen to
-// come from all of them.
+// compare has the copies compared when the faults are over.
 func compare(t *testing.T, p *Processes) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -70,18 +71,13 @@ func compare(t *testing.T, p *Processes) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copies, err := Copies(ctx, status.ClusterUUID, p.Endpoints())
+	c, err := client.New(client.Config{Endpoints: p.Endpoints(), Timeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := map[string]int{}
-	for _, c := range copies {
-		nodes[c.Node]++
-	}
-	for _, n := range p.Nodes() {
-		if nodes[n] == 0 {
-			t.Errorf("no copy on %s among %v", n, nodes)
-		}
+	defer c.Close()
+	for _, found := range check.Copies(ctx, c, status.PartitionCount) {
+		t.Error(found)
 	}
 }
 
