@@ -94,10 +94,10 @@
     var edge = -Infinity;
     (data.faults || []).forEach(function (s) {
       var name = s.name.length > 28 ? s.name.slice(0, 27) + "…" : s.name, at = x(s.from), room = name.length * 7;
-      if (at < edge) return; // its name would lie on that of the one before
-      var end = at + room > width - right;
-      make(f.svg, "text", { "class": "fault-name", x: end ? at - 4 : at + 4, y: top - 8, "text-anchor": end ? "end" : "start" }, name);
-      edge = at + room;
+      var turned = at + room > width - right, from = turned ? at - room : at;
+      if (from < edge) return; // it would lie on the name of the one before
+      make(f.svg, "text", { "class": "fault-name", x: turned ? at - 4 : at + 4, y: top - 8, "text-anchor": turned ? "end" : "start" }, name);
+      edge = from + room;
     });
 
     lines.forEach(function (l) {
@@ -181,7 +181,7 @@
     overTime("latency", 280, [
       { name: "max", values: data.max, color: "grey", skipZero: true },
       { name: "p99.9", values: data.p999, color: "purple", skipZero: true },
-      { name: "p99", values: data.p99, color: "orange", skipZero: true },
+      { name: "p99", values: data.p99, color: "teal", skipZero: true },
       { name: "p50", values: data.p50, color: "blue", skipZero: true },
     ], {
       label: "Percentiles of the latency over time, on a logarithmic scale", ticks: marks,
@@ -204,10 +204,11 @@
       make(f.svg, "line", { "class": "grid", x1: left, x2: width - right, y1: y, y2: y });
       make(f.svg, "text", { x: left - 8, y: y + 4, "text-anchor": "end" }, number(v) + " %");
     });
-    for (var p = Math.ceil(low); p <= high; p++) {
-      [1, 2, 5].forEach(function (m) {
+    var decade = (width - left - right) / (high - low);
+    for (var p = Math.floor(low); p <= high; p++) {
+      (decade > 180 ? [1, 2, 5] : decade > 100 ? [1, 3] : [1]).forEach(function (m) {
         var v = m * Math.pow(10, p);
-        if (Math.log10(v) <= high) make(f.svg, "text", { x: x(v), y: height - 8, "text-anchor": "middle" }, milliseconds(v));
+        if (Math.log10(v) >= low && Math.log10(v) <= high) make(f.svg, "text", { x: x(v), y: height - 8, "text-anchor": "middle" }, milliseconds(v));
       });
     }
     var before = 0, tall = floor - top;
