@@ -83,8 +83,12 @@ const (
 	// LeaseOfAnyEpoch: the lease of a session covers whatever the node thinks
 	// that it leads.
 	LeaseOfAnyEpoch
-	// LeaseBeforeRead: the lease is checked before the value is taken.
+	// LeaseBeforeRead: the lease is checked before the value is taken, yet after
+	// the request has come.
 	LeaseBeforeRead
+	// LeaseBeforeRequest: what was found of the lease when the request before was
+	// answered counts for this one.
+	LeaseBeforeRequest
 	// AnswerUncommitted: a read or a condition that is not met is answered from
 	// what is not committed.
 	AnswerUncommitted

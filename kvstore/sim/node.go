@@ -48,9 +48,12 @@ type node struct {
 
 	leaseEnd time.Duration // on the node's clock
 	leaseFor uint64        // incarnation
-	view     partition.View
-	viewOf   uint64 // highest incarnation that a learned view reflects
-	stalled  bool   // the replica is told later
+	// wasLeased is the epoch that the lease covered when a request was answered
+	// last, 0 if it did not.
+	wasLeased uint64
+	view      partition.View
+	viewOf    uint64 // highest incarnation that a learned view reflects
+	stalled   bool   // the replica is told later
 }
 
 func newNode(w *world, id int) *node {
@@ -76,6 +79,7 @@ func (n *node) start() {
 	n.up, n.paused = true, 0
 	n.unsynced, n.syncing = nil, false
 	n.hidden, n.backlog, n.storing, n.marks = nil, nil, false, map[uint64]uint64{}
+	n.wasLeased = 0
 	n.leaseEnd, n.leaseFor, n.viewOf, n.view, n.stalled = 0, 0, 0, partition.View{}, false
 	n.expiry = n.timeOfDay()
 	n.pending = execute.Pending{Rules: w.opt.Rules}

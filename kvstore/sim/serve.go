@@ -65,6 +65,19 @@ func (n *node) leased(epoch uint64) bool {
 	return (n.view.Epoch == epoch || n.w.opt.Rules.Breaks(planted.LeaseOfAnyEpoch)) && n.servingEpoch() == epoch
 }
 
+// covers reports whether the lease covers a request begun in the epoch. With the
+// rule broken it is what was found for the request before.
+func (n *node) covers(epoch uint64) bool {
+	leased, before := n.leased(epoch), n.wasLeased
+	if n.wasLeased = 0; leased {
+		n.wasLeased = epoch
+	}
+	if n.w.opt.Rules.Breaks(planted.LeaseBeforeRequest) {
+		return before == epoch
+	}
+	return leased
+}
+
 // Item returns the committed state of a key.
 func (n *node) Item(key []byte) (command.Item, error) { return n.items[string(key)], nil }
 
@@ -130,7 +143,7 @@ func (n *node) answerThrough(lsn uint64) {
 // cover answers a read once nobody else can lead the partition.
 func (req *request) cover() {
 	n := req.node
-	if req.covered || n.leased(req.epoch) || n.w.opt.Rules.Breaks(planted.ReadWithoutLease) {
+	if req.covered || n.covers(req.epoch) || n.w.opt.Rules.Breaks(planted.ReadWithoutLease) {
 		req.answer(req.x.Answer())
 		return
 	}
