@@ -42,7 +42,8 @@ func (r *Replica) stepRequest(m Message) {
 func (r *Replica) stepAppend(m Message) {
 	prev, entries := m.Prev, m.Entries
 	if r.fetching {
-		return // the log is about to be replaced
+		r.reply(m, Message{Status: NotMember}) // the log is about to be replaced
+		return
 	}
 	differs := prev.LSN <= r.log.last && prev.LSN >= r.log.base.LSN && r.log.epochAt(prev.LSN) != prev.Epoch
 	if prev.LSN > r.log.last || differs && !r.cfg.Breaks(planted.SuffixNotReconciled) {
@@ -95,7 +96,7 @@ func (r *Replica) followCommit() {
 // throws its log away: it has to leave the set first.
 func (r *Replica) stepBehind(m Message) {
 	if r.fetching {
-		r.reply(m, Message{Status: Mismatch, Prev: m.Prev}) // it is not silent
+		r.reply(m, Message{Status: NotMember})
 		return
 	}
 	if p := m.Prev; p.LSN <= r.log.last && (p.LSN < r.log.base.LSN || r.log.epochAt(p.LSN) == p.Epoch) {

@@ -30,7 +30,8 @@ const (
 	// Prev; Hint is the highest position at which it may agree.
 	Mismatch
 	// NotMember is the answer of a replica that is not, or not yet, the member
-	// addressed.
+	// addressed, or is about to get another copy. It says no more than that the
+	// replica is reached.
 	NotMember
 )
 

@@ -96,7 +96,12 @@ func (r *Replica) tryCommit() {
 			through = 0
 		}
 	})
-	r.advance(through)
+	marked := r.commit >= r.mark
+	if r.advance(through); !marked && r.commit >= r.mark {
+		for _, p := range r.peers {
+			p.heartbeat = true // somebody may wait for the digest there
+		}
+	}
 	if r.role == Recovering && (r.commit >= r.noop || r.cfg.Breaks(planted.ServeEarly)) {
 		r.setRole(Serving, r.epoch)
 	}
