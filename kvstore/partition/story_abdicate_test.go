@@ -145,3 +145,18 @@ func TestAbdicationIsNotRepeatedAtOnce(t *testing.T) {
 	s.pass(6*time.Second, all...)
 	s.wantTransfer("A", "B", "C")
 }
+
+// A learner that is being given a copy acknowledges nothing, and is reached.
+func TestLearnerThatFetchesIsReached(t *testing.T) {
+	s := truncatedLog(t)
+	s.tell("C")
+	s.node("A").r.Reconnected(storyMember("C"))
+	s.pass(300 * time.Millisecond)
+	if s.node("C").snapshot == nil {
+		t.Fatal("C does not fetch")
+	}
+	s.pass(6*time.Second, "B")
+	s.wantTransfer("A")
+	s.pass(6*time.Second, "B", "C")
+	s.wantTransfer("A", "B")
+}
