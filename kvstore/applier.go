@@ -18,11 +18,11 @@ const (
 	// for that: the storage syncs each transaction, so few large ones cost a
 	// tenth of many small ones, and nobody waits for them.
 	maxApply    = 8 << 20
-	gatherBytes = 1 << 20
-	gatherDelay = 100 * time.Millisecond
+	gatherBytes = 4 << 20
+	gatherDelay = 250 * time.Millisecond
 	// maxBacklog is how much may be committed and not in the storage before
-	// new writes are held back.
-	maxBacklog = 64 << 20
+	// new writes are held back; in memory it takes three times as much.
+	maxBacklog = 32 << 20
 )
 
 // applier moves committed entries into the storage, off the path of the

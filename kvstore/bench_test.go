@@ -3,14 +3,10 @@ package kvstore_test
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/skshohagmiah/clusterkit/kvstore"
+	"github.com/skshohagmiah/clusterkit/kvstore/internal/measure"
 )
 
 // BenchmarkSet is a replicated write of 256 bytes on three nodes in one
@@ -21,7 +17,7 @@ func BenchmarkSet(b *testing.B) {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
 			nodes, routers := benchCluster(b)
 			value := make([]byte, 256)
-			measure(b, clients, func(i int) error {
+			measure.Clients(b, clients, 1, func(_, i int) error {
 				key := fmt.Appendf(nil, "key-%d", i%100_000)
 				part, err := nodes[0].cluster.PartitionIndex(key)
 				if err != nil {
@@ -60,7 +56,7 @@ func BenchmarkGet(b *testing.B) {
 	wg.Wait()
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			measure(b, clients, func(i int) error {
+			measure.Clients(b, clients, 1, func(_, i int) error {
 				req, router := key(i)
 				_, err := router.Get(b.Context(), req)
 				return err
@@ -85,52 +81,4 @@ func benchCluster(b *testing.B) (nodes []*process, routers []*kvstore.Router) {
 		}
 	}
 	return nodes, routers
-}
-
-// measure has clients do b.N operations, and reports percentiles and the CPU
-// time of the process.
-func measure(b *testing.B, clients int, do func(i int) error) {
-	b.Helper()
-	var next atomic.Int64
-	histograms := make([]*hdrhistogram.Histogram, clients)
-	before := cpu(b)
-	b.ReportAllocs()
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	for c := range clients {
-		histograms[c] = hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3)
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1))
-				if i > b.N {
-					return
-				}
-				start := time.Now()
-				if err := do(i); err != nil {
-					b.Error(err)
-					return
-				}
-				_ = histograms[c].RecordValue(time.Since(start).Microseconds())
-			}
-		})
-	}
-	wg.Wait()
-	b.StopTimer()
-	total := histograms[0]
-	for _, h := range histograms[1:] {
-		total.Merge(h)
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
-	b.ReportMetric(float64(total.ValueAtQuantile(50)), "p50-us")
-	b.ReportMetric(float64(total.ValueAtQuantile(99)), "p99-us")
-	b.ReportMetric((cpu(b)-before).Seconds()*100_000/float64(b.N), "cpu-s/100k")
-}
-
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

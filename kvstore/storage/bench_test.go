@@ -7,19 +7,19 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/internal/measure"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
 )
 
 // BenchmarkApply measures one Apply of values of 256 bytes over 100,000 keys
-// in 16 partitions.
+// in 16 partitions. Operations are writes, latencies those of the whole Apply.
 func BenchmarkApply(b *testing.B) {
-	for _, size := range []int{64, 512} {
+	for _, size := range []int{64, 512, 4096} {
 		b.Run(fmt.Sprintf("writes=%d", size), func(b *testing.B) {
 			s := mustOpen(b, Options{Dir: b.TempDir()})
 			value := make([]byte, 256)
 			lsn := uint64(0)
-			b.ReportAllocs()
-			for b.Loop() {
+			measure.Clients(b, 1, size, func(_, _ int) error {
 				batches := make([]Batch, 16)
 				for i := range size {
 					lsn++
@@ -29,15 +29,13 @@ func BenchmarkApply(b *testing.B) {
 					batch.Through = Position{1, lsn}
 					batch.Writes = append(batch.Writes, Write{op.Op{Kind: op.Set, Key: key, Value: value}, 1, lsn})
 				}
-				if err := s.Apply(batches); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "writes/s")
+				return s.Apply(batches)
+			})
 		})
 	}
 }
 
+// BenchmarkGet is a lookup of any of 100,000 keys in Badger.
 func BenchmarkGet(b *testing.B) {
 	s := mustOpen(b, Options{Dir: b.TempDir()})
 	const keys = 100_000
@@ -49,15 +47,14 @@ func BenchmarkGet(b *testing.B) {
 		}
 		mustApply(b, s, batch(1, writes...))
 	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			if _, err := s.Get(1, fmt.Appendf(nil, "key %06d", i*7919%keys)); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
+	for _, clients := range []int{1, 64} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			measure.Clients(b, clients, 1, func(_, i int) error {
+				_, err := s.Get(1, fmt.Appendf(nil, "key %06d", i*7919%keys))
+				return err
+			})
+		})
+	}
 }
 
 // BenchmarkBadgerAlone reads all of a store with Badger and writes it to
