@@ -41,6 +41,11 @@ func (w *world) drawUnits() []*unit {
 		{name: "documents", keys: []string{"{d}1", "{d}2"}, draw: drawDocuments, marked: true},
 	}
 	w.rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	for i, u := range kinds {
+		if u.name == w.opt.Unit {
+			kinds[0], kinds[i] = u, kinds[0]
+		}
+	}
 	return kinds[:2]
 }
 

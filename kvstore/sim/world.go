@@ -18,6 +18,8 @@ type Options struct {
 	// and checked.
 	Faults  time.Duration
 	Clients int
+	// Unit, unless "", is the name of a unit that clients operate on for certain.
+	Unit string
 	// Rules can be broken in builds with the tag "planted".
 	Rules planted.Rules
 	// Trace, unless nil, is told everything that the hash of the schedule
