@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,12 +25,14 @@ import (
 const (
 	onLoopback    = "process"
 	inNamespaces  = "netns"
+	inContainers  = "compose"
 	wherePossible = "auto"
 )
 
 // faultsOptions are the flags of loadtest faults.
 type faultsOptions struct {
 	faults, driver, binary, dir string
+	composeFile                 string
 	html, json, table           string
 	nodes                       int
 	seed                        uint64
@@ -77,6 +80,7 @@ func faultsCommand(stdout io.Writer) *cobra.Command {
 	f.Float64Var(&o.campaign.Rate, "rate", o.campaign.Rate, "operations a second of the load of fixed rate")
 	f.IntVar(&o.nodes, "nodes", 3, "number of nodes")
 	f.StringVar(&o.binary, binaryFlag, besideThis("kvnode"), "path of kvnode")
+	f.StringVar(&o.composeFile, "compose-file", "docker/compose.yaml", "compose file of the containers")
 	f.StringVar(&o.dir, "out", "", "where logs, histories and what is found wrong are kept (default: a temporary directory, kept only after a failure)")
 	f.StringVar(&o.html, "html", "", "write a report with plots to this file")
 	f.StringVar(&o.json, "json", "", "write everything to this file")
@@ -84,7 +88,7 @@ func faultsCommand(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-func drivers() []string { return []string{wherePossible, onLoopback, inNamespaces} }
+func drivers() []string { return []string{wherePossible, onLoopback, inNamespaces, inContainers} }
 
 func catalogue() string {
 	var b strings.Builder
@@ -113,9 +117,7 @@ func (o *faultsOptions) check() error {
 	if o.campaign.Rate <= 0 || o.campaign.RecoverWithin <= 0 || o.campaign.MaxUnavailable < 0 {
 		return errors.New("--rate and --recover-within must be more than 0, --max-unavailable not less")
 	}
-	switch o.driver {
-	case wherePossible, onLoopback, inNamespaces:
-	default:
+	if !slices.Contains(drivers(), o.driver) {
 		return fmt.Errorf("--driver is %q: give one of: %s", o.driver, strings.Join(drivers(), ", "))
 	}
 	o.binary, err = findBinary(o.binary)
@@ -127,8 +129,6 @@ func (o *faultsOptions) run(ctx context.Context, dir string, stdout io.Writer) (
 	say := func(step, format string, args ...any) {
 		fmt.Fprintf(stdout, "%6.1fs  %-10s %s\n", time.Since(began).Seconds(), step, fmt.Sprintf(format, args...))
 	}
-	namespaces := o.driver == inNamespaces || o.driver == wherePossible && driver.NamespacesLack(ctx) == ""
-	where := map[bool]string{true: "network namespaces", false: "the loopback interface"}[namespaces]
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
@@ -142,10 +142,7 @@ func (o *faultsOptions) run(ctx context.Context, dir string, stdout io.Writer) (
 	defer func() { err = errors.Join(err, events.Close()) }()
 	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, tooSlow(startTimeout))
 	defer cancel()
-	cluster, err := driver.Start(starting, driver.Options{
-		Binary: o.binary, Nodes: o.nodes, Dir: dir, Namespaces: namespaces, Seed: o.seed,
-		Log: slog.New(slog.NewTextHandler(events, nil)),
-	})
+	cluster, where, err := o.start(starting, dir, slog.New(slog.NewTextHandler(events, nil)))
 	if err != nil {
 		return err
 	}
@@ -167,6 +164,27 @@ func (o *faultsOptions) run(ctx context.Context, dir string, stdout io.Writer) (
 		return &exitError{exitFailed, fmt.Errorf("a check failed; repeat it with --seed %d", o.seed)}
 	}
 	return nil
+}
+
+// closable is a cluster that leaves nothing behind.
+type closable interface {
+	campaign.Cluster
+	Close() error
+}
+
+// start starts the cluster, and says where.
+func (o *faultsOptions) start(ctx context.Context, dir string, log *slog.Logger) (c closable, where string, err error) {
+	if o.driver == inContainers {
+		c, err := driver.StartContainers(ctx, driver.ContainerOptions{File: o.composeFile, Environ: os.Environ(), Dir: dir, Log: log})
+		return c, "containers", err
+	}
+	options := driver.Options{Binary: o.binary, Nodes: o.nodes, Dir: dir, Seed: o.seed, Log: log}
+	where = "the loopback interface"
+	if o.driver == inNamespaces || o.driver == wherePossible && driver.NamespacesLack(ctx) == "" {
+		options.Namespaces, where = true, "network namespaces"
+	}
+	c, err = driver.Start(ctx, options)
+	return c, where, err
 }
 
 // tellFault prints a line when a fault begins and when it has ended.

@@ -12,7 +12,7 @@ func TestFaultsUsage(t *testing.T) {
 	}{
 		{[]string{"--faults", "explode"}, `"explode" is not known, give one of: kill, pause`},
 		{[]string{"--faults", "kill:nobody"}, "give one of: primary, replica, leader, both, all"},
-		{[]string{"--driver", "cloud"}, `--driver is "cloud": give one of: auto, process, netns`},
+		{[]string{"--driver", "cloud"}, `--driver is "cloud": give one of: auto, process, netns, compose`},
 		{[]string{"--nodes", "2"}, "--nodes is 2"},
 		{[]string{"--rate", "0"}, "--rate and --recover-within"},
 		{[]string{"--hold", "-1s"}, "hold is -1s"},

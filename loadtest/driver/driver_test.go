@@ -18,6 +18,7 @@ var _ interface {
 	nemesis.Killer
 	nemesis.Pauser
 	nemesis.Network
+	nemesis.Isolator
 	nemesis.Members
 	nemesis.Power
 	nemesis.Space
@@ -25,6 +26,13 @@ var _ interface {
 	nemesis.Data
 	nemesis.Clocks
 } = (*Processes)(nil)
+
+var _ interface {
+	nemesis.Driver
+	nemesis.Killer
+	nemesis.Pauser
+	nemesis.Isolator
+} = (*Containers)(nil)
 
 func start(t *testing.T, namespaces bool) *Processes {
 	t.Helper()

@@ -172,7 +172,7 @@ func (p *Processes) AwaitInSync(ctx context.Context) error { return p.cluster.Wa
 // Lacks says why something cannot be done here.
 func (p *Processes) Lacks(m nemesis.Means) string {
 	switch m {
-	case nemesis.Cutting, nemesis.Shaping:
+	case nemesis.Cutting, nemesis.Shaping, nemesis.Isolating:
 		return p.noNetwork
 	case nemesis.PowerCuts, nemesis.Filling, nemesis.Breaking:
 		return p.noDisks
@@ -262,6 +262,28 @@ func (p *Processes) shape(s wire.Shape, links []nemesis.Link) error {
 		}
 	}
 	return nil
+}
+
+// Isolate cuts a node off from the others and from this machine.
+func (p *Processes) Isolate(_ context.Context, node string) error {
+	return p.shape(wire.Shape{Cut: true}, p.around(node))
+}
+
+// Unite undoes it.
+func (p *Processes) Unite(context.Context, string) error {
+	_, err := p.Mend()
+	return err
+}
+
+// around returns all links of a node, those to the machine included.
+func (p *Processes) around(node string) []nemesis.Link {
+	links := []nemesis.Link{{From: node, To: wire.Host}, {From: wire.Host, To: node}}
+	for _, n := range p.Nodes() {
+		if n != node {
+			links = append(links, nemesis.Link{From: node, To: n}, nemesis.Link{From: n, To: node})
+		}
+	}
+	return links
 }
 
 // Mend undoes Cut and Shape.

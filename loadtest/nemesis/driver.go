@@ -34,6 +34,8 @@ const (
 	// Cutting and Shaping are of a [Network].
 	Cutting Means = "cutting"
 	Shaping Means = "shaping"
+	// Isolating is of an [Isolator].
+	Isolating Means = "isolating"
 	// Joining is of [Members].
 	Joining Means = "joining"
 	// PowerCuts is of a [Power].
@@ -90,6 +92,14 @@ type Network interface {
 	Shape(s Shape, links ...Link) error
 	// Mend undoes Cut and Shape, and returns how many packets they met.
 	Mend() (met int64, err error)
+}
+
+// Isolator takes nodes from their network.
+type Isolator interface {
+	// Isolate lets nobody reach a node, clients included.
+	Isolate(ctx context.Context, node string) error
+	// Unite undoes it.
+	Unite(ctx context.Context, node string) error
 }
 
 // Members adds and removes nodes.

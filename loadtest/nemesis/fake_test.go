@@ -156,6 +156,14 @@ func (f *fake) Mend() (int64, error) {
 	return met, f.act("mend")
 }
 
+func (f *fake) Isolate(_ context.Context, node string) error {
+	return f.change("isolate", f.still, true, node)
+}
+
+func (f *fake) Unite(_ context.Context, node string) error {
+	return f.change("unite", f.still, false, node)
+}
+
 func (f *fake) Join(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,6 +13,7 @@ const (
 	bridge              = "bridge"
 	primaryFromReplicas = "primary-from-replicas"
 	primaryFromLeader   = "primary-from-leader"
+	isolated            = "isolated"
 
 	delay   = "delay"
 	loss    = "loss"
@@ -22,9 +23,14 @@ const (
 var networkFaults = []fault{
 	{
 		name: "partition", does: "drop what nodes send one another",
-		variants: []string{halves, oneWay, bridge, primaryFromReplicas, primaryFromLeader},
-		needs:    needs(Cutting),
-		begin:    part,
+		variants: []string{halves, oneWay, bridge, primaryFromReplicas, primaryFromLeader, isolated},
+		needs: func(s Spec) []Means {
+			if s.Variant == isolated {
+				return []Means{Isolating}
+			}
+			return []Means{Cutting}
+		},
+		begin: part,
 	},
 	{
 		name: "netem", does: "delay, lose or reorder what nodes send one another",
@@ -35,7 +41,13 @@ var networkFaults = []fault{
 	},
 }
 
-func part(_ context.Context, s *scene) error {
+func part(ctx context.Context, s *scene) error {
+	if s.spec.Variant == isolated {
+		d, node := s.driver.(Isolator), s.busiest("")
+		s.silence(node)
+		s.undo(func(ctx context.Context) error { return d.Unite(ctx, node) })
+		return d.Isolate(ctx, node)
+	}
 	d := s.driver.(Network)
 	s.mend(d)
 	return d.Cut(s.cuts()...)

@@ -37,6 +37,7 @@ func TestEachFault(t *testing.T) {
 		"partition:bridge":                "shape 2 links, mend",
 		"partition:primary-from-replicas": "shape 2 links, mend",
 		"partition:primary-from-leader":   "shape 2 links, mend",
+		"partition:isolated":              "isolate a, unite a",
 		"netem:delay":                     "shape 6 links, mend",
 		"netem:loss=1%":                   "shape 6 links, mend",
 		"netem:reorder":                   "shape 6 links, mend",

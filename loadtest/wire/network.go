@@ -22,8 +22,8 @@ type Network struct {
 	last  byte
 }
 
-// host is the port of the machine itself.
-const host = ""
+// Host is the name of the machine itself.
+const Host = ""
 
 // New makes a network that has only this machine in it, on a subnet of 10.213.
 // that no interface has. The seed decides which packets are lost.
@@ -32,7 +32,7 @@ func New(ctx context.Context, seed uint64) (*Network, error) {
 	if err := n.findSubnet(ctx); err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	if _, err := n.attach(ctx, host); err != nil {
+	if _, err := n.attach(ctx, Host); err != nil {
 		return nil, errors.Join(fmt.Errorf("network: %w", err), n.Close())
 	}
 	return n, nil
@@ -80,7 +80,7 @@ func (n *Network) attach(ctx context.Context, name string) (string, error) {
 	}
 	n.files = append(n.files, f)
 	ip := []string{}
-	if name != host {
+	if name != Host {
 		space := n.namespace(name)
 		if _, err := command(ctx, "ip", "netns", "add", space); err != nil {
 			return "", err
