@@ -30,7 +30,7 @@ func zipf(n int) []float64 {
 // the paper promises: held against here by tenfold ranges.
 func TestZipfian(t *testing.T) {
 	const n, draws = 1000, 300_000
-	z := newZipfian(n, skew)
+	z := newZipfian(n)
 	random := rand.New(rand.NewPCG(1, 2))
 	counts := make([]float64, n)
 	for range draws {
@@ -59,7 +59,7 @@ func TestZipfianGrows(t *testing.T) {
 		small := rapid.Uint64Range(1, 1000).Draw(t, "before")
 		large := small + rapid.Uint64Range(0, 1000).Draw(t, "more")
 		u := rapid.Float64Range(0, math.Nextafter(1, 0)).Draw(t, "u")
-		grown, fresh := newZipfian(small, skew), newZipfian(large, skew)
+		grown, fresh := newZipfian(small), newZipfian(large)
 		got, want := grown.draw(u, large), fresh.draw(u, large)
 		if got != want || got >= large {
 			t.Fatalf("rank %d of %d, want %d", got, large, want)

@@ -44,7 +44,7 @@ type chooser struct {
 func newChooser(d Distribution, keys int) *chooser {
 	c := &chooser{distribution: d}
 	if d != Uniform {
-		c.ranks = newZipfian(uint64(keys), skew)
+		c.ranks = newZipfian(uint64(keys))
 	}
 	return c
 }
@@ -63,20 +63,20 @@ func (c *chooser) choose(random *rand.Rand, keys uint64) uint64 {
 }
 
 // zipfian draws ranks of which the i-th, from 0, has a probability proportional
-// to 1/(i+1)^theta: Gray et al., "Quickly Generating Billion-Record Synthetic
+// to 1/(i+1)^skew: Gray et al., "Quickly Generating Billion-Record Synthetic
 // Databases", 1994, in the form that YCSB has given it, which follows a growing
 // number of items.
 type zipfian struct {
-	theta, alpha, zeta2 float64
+	alpha, zeta2 float64
 
 	mu    sync.Mutex
 	items uint64
-	// zeta is the sum of 1/i^theta over the items.
+	// zeta is the sum of 1/i^skew over the items.
 	zeta, eta float64
 }
 
-func newZipfian(items uint64, theta float64) *zipfian {
-	z := &zipfian{theta: theta, alpha: 1 / (1 - theta), zeta2: 1 + math.Pow(0.5, theta)}
+func newZipfian(items uint64) *zipfian {
+	z := &zipfian{alpha: 1 / (1 - skew), zeta2: 1 + math.Pow(0.5, skew)}
 	z.grow(items)
 	return z
 }
@@ -84,9 +84,9 @@ func newZipfian(items uint64, theta float64) *zipfian {
 // grow takes items into account that are more than before. Call it with mu held.
 func (z *zipfian) grow(items uint64) {
 	for ; z.items < items; z.items++ {
-		z.zeta += 1 / math.Pow(float64(z.items+1), z.theta)
+		z.zeta += 1 / math.Pow(float64(z.items+1), skew)
 	}
-	z.eta = (1 - math.Pow(2/float64(z.items), 1-z.theta)) / (1 - z.zeta2/z.zeta)
+	z.eta = (1 - math.Pow(2/float64(z.items), 1-skew)) / (1 - z.zeta2/z.zeta)
 }
 
 // draw returns the rank that u, of 0 to less than 1, stands for among so many

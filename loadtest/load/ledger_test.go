@@ -50,7 +50,7 @@ func TestLedger(t *testing.T) {
 		t.Run(tc.story+" "+tc.returns, func(t *testing.T) {
 			l := &ledger{name: keyName}
 			var reads []uint64
-			for _, step := range strings.Fields(tc.story) {
+			for step := range strings.FieldsSeq(tc.story) {
 				var seq uint64
 				_, _ = fmt.Sscan(step[1:], &seq)
 				switch step[0] {

@@ -30,7 +30,7 @@ type Statistics struct {
 }
 
 func (s *Statistics) merge(other *Statistics) {
-	s.Counts.add(other.Counts)
+	s.add(other.Counts)
 	s.Latencies.merge(other.Latencies)
 }
 
@@ -152,7 +152,7 @@ func (r *recorder) cut(measured bool) Interval {
 			counts := i.Operations[o]
 			counts.add(s.Counts)
 			i.Operations[o] = counts
-			i.Counts.add(s.Counts)
+			i.add(s.Counts)
 			s.Counts = Counts{}
 			s.Latencies.reset()
 		}

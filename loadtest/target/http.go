@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -98,9 +99,10 @@ func requestOf(op Op) (httpRequest, error) {
 	case Get:
 	case Set, Create, CompareAndSet:
 		r.method, r.body = http.MethodPut, op.Value
-		if op.Kind == Create {
+		switch op.Kind {
+		case Create:
 			r.header = http.Header{"If-None-Match": {"*"}}
-		} else if op.Kind == CompareAndSet {
+		case CompareAndSet:
 			r.header = http.Header{"If-Match": {`"` + op.Version + `"`}}
 		}
 	case Delete:
@@ -190,9 +192,7 @@ func (t *httpTarget) sendTo(ctx context.Context, n *httpNode, r httpRequest) (a 
 	if err != nil {
 		return a, false, err
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	if deadline, ok := ctx.Deadline(); ok {
 		req.Header.Set(api.HeaderTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
 	}
