@@ -23,7 +23,7 @@ func newMigrationMetrics() migrationMetrics {
 	m := migrationMetrics{
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kvstore_migration_bytes_total",
-			Help: "Bytes of snapshots taken from other nodes, and given to them.",
+			Help: "Bytes of snapshots taken from other nodes, and given to them; given are also the log entries that learners begin with.",
 		}, []string{"direction"}),
 		resumed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kvstore_migration_resumed_bytes_total",

@@ -264,3 +264,33 @@ func TestThrottlesAreForAllNodes(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A copy that catches up by log goes at the rate for copies, and so fast that
+// it comes to an end whatever is written meanwhile.
+func TestCatchingUpByLogIsThrottled(t *testing.T) {
+	c := newControl(1, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["c"].kill()
+	c.waitInSync(t, 2)
+	value := strings.Repeat("v", 32<<10)
+	for i := range 128 {
+		nodes["a"].set(fmt.Sprint("key ", i), value)
+	}
+	slowly(t, nodes["a"], 64<<10)
+	given := nodes["a"].metric("kvstore_migration_bytes_total", "out")
+	nodes["c"].start()
+	// A message takes a quarter of a minute at this rate, and there are four.
+	eventually(t, "it is behind", func() bool { m := only(nodes["c"]); return m.Phase == "catching up by log" && m.Behind > 0 })
+	nodes["a"].set("key 0", "new") // others do not wait for it
+	if m, _ := c.current(); len(m.Partitions[0].InSync) != 2 {
+		t.Errorf("4 MiB were there at once at 64 KiB per second: %+v", m.Partitions[0].InSync)
+	}
+	slowly(t, nodes["a"], 0)
+	c.waitInSync(t, 3)
+	if given = nodes["a"].metric("kvstore_migration_bytes_total", "out") - given; given < 4<<20 {
+		t.Errorf("%v bytes were given", given)
+	}
+	c.elect("c")
+	nodes["c"].want("key 0", "new")
+	nodes["c"].want("key 127", value)
+}

@@ -227,13 +227,7 @@ func (c *copying) look() bool {
 func (c *copying) standing() migration.Request {
 	m := c.node.cluster.Map()
 	p := &m.Partitions[c.partition]
-	complete := 0
-	for _, member := range p.InSync {
-		if m.Present(member) {
-			complete++
-		}
-	}
-	urgent := complete < m.Config.MinInSync
+	urgent := completeCopies(m, p) < m.Config.MinInSync
 	return migration.Request{Urgent: urgent, Paused: m.Paused && !urgent}
 }
 

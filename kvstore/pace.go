@@ -145,6 +145,24 @@ func take(ctx context.Context, l *rate.Limiter, n int) error {
 	return nil
 }
 
+// owe takes bytes that have been given without waiting for their turn, and debt
+// returns how long to wait before more are.
+func (p *pace) owe(n int) {
+	for now := time.Now(); n > 0 && p.out.Limit() != rate.Inf; {
+		part := min(n, max(p.out.Burst(), 1))
+		p.out.ReserveN(now, part)
+		n -= part
+	}
+}
+
+func (p *pace) debt() time.Duration {
+	limit := p.out.Limit()
+	if limit == rate.Inf {
+		return 0
+	}
+	return max(0, time.Duration(-p.out.Tokens()/float64(limit)*float64(time.Second)))
+}
+
 // adapt changes the rate while copies go on, as busy says, and learns what
 // requests take while none do, until the context ends.
 func (p *pace) adapt(ctx context.Context, busy func() bool) {

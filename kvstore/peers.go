@@ -106,10 +106,14 @@ func (n *Node) Next(part uint32, to replication.Peer) (partition.Message, bool) 
 		return partition.Message{}, false
 	}
 	member, ok := r.memberOf(to)
-	if !ok {
+	switch {
+	case !ok:
 		return partition.Message{}, false
+	case r.catchesUp(member):
+		return r.nextAtRate(member)
+	default:
+		return r.next(member)
 	}
-	return r.next(member)
 }
 
 // Reconnected implements [replication.Source].

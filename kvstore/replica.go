@@ -46,6 +46,8 @@ type replica struct {
 	pending execute.Pending
 	writes  []writeWaiter // by rising LSN
 	reads   map[uint64]chan bool
+	// backlogs are the ends of what learners are given at the rate for copies.
+	backlogs map[partition.Member]uint64
 	// released: the partition is no longer assigned, or is again, to another
 	// replica value.
 	released bool
@@ -160,6 +162,7 @@ func (r *replica) roleChanged() {
 		r.node.log.Info("serving", "partition", r.id, "epoch", epoch)
 	}
 	if role == partition.Follower {
+		r.backlogs = nil
 		r.pending.Clear()
 		r.answerWrites(^uint64(0), api.Errorf(api.CodeOutcomeUnknown,
 			"the primary of partition-%d changed while the write was being replicated; it may or may not have been executed", r.id))

@@ -28,6 +28,8 @@ type progress struct {
 	bytes    int
 	// waiting: a probe is under way.
 	waiting bool
+	// held: the caller wants no entries sent for the time being.
+	held bool
 	// loading: the caller reads entries from the disk.
 	loading bool
 	sentAt  time.Duration
@@ -61,7 +63,7 @@ func (p *progress) wantsAppend(r *Replica) bool {
 		return false
 	case p.heartbeat:
 		return true
-	case p.waiting || p.loading || p.state == behind:
+	case p.waiting || p.loading || p.holds() || p.state == behind:
 		return false
 	default:
 		return p.next <= r.log.last && p.bytes < r.cfg.MaxInflightBytes
@@ -85,7 +87,7 @@ func (r *Replica) NextAppend(to Member) (m Message, load, ok bool) {
 		return m, false, true
 	}
 	m.Prev = r.log.position(p.next - 1)
-	if p.waiting || p.loading || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
+	if p.waiting || p.loading || p.holds() || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
 		return m, false, due
 	}
 	entries, inMemory := r.log.entries(p.next, r.cfg.MaxBatchBytes)
@@ -173,6 +175,17 @@ func (p *progress) acknowledge(lsn uint64) {
 	}
 	p.inflight = p.inflight[n:]
 }
+
+// Hold keeps entries from a learner, or ends that; heartbeats go on. Whoever
+// counts for acknowledgements is held no more. The caller asks
+// [Replica.NextAppend] again when it ends.
+func (r *Replica) Hold(to Member, hold bool) {
+	if p := r.peer(to); p != nil {
+		p.held = hold
+	}
+}
+
+func (p *progress) holds() bool { return p.held && !p.joined }
 
 // Reconnected reports that messages to the peer may have been lost.
 func (r *Replica) Reconnected(to Member) {

@@ -245,3 +245,28 @@ func TestAbsentMembersAreSilentAtOnce(t *testing.T) {
 		t.Errorf("A has proposed %+v, want to add C again", p[len(p)-1])
 	}
 }
+
+// A learner that is held gets heartbeats and no entries, until that ends.
+func TestHeldLearnersGetHeartbeats(t *testing.T) {
+	s := serving(t, "A", "B", "C")
+	for range 2 * DefaultConfig("", "").CatchUpLag {
+		s.propose("A", "x")
+	}
+	s.settle("C")
+	a, c := s.node("A"), storyMembers("C")[0]
+	a.r.Hold(c, true)
+	s.decide(func(v *View) { v.InSync = storyMembers("A", "B") })
+	s.tell("A")
+	s.pass(3 * time.Second)
+	if got := s.node("C").r.Last(); got.LSN > 1 {
+		t.Errorf("C was given entries through %v", got)
+	}
+	if p := a.r.peer(c); a.r.now-p.heard > time.Second || len(a.proposals) > 0 {
+		t.Errorf("C was last heard of at %v of %v, and A proposes %v", p.heard, a.r.now, a.proposals)
+	}
+	a.r.Hold(c, false)
+	s.pass(3 * time.Second)
+	if len(a.proposals) == 0 {
+		t.Errorf("C is not proposed, it has entries through %v of %v", s.node("C").r.Last(), a.r.Last())
+	}
+}
