@@ -35,6 +35,9 @@ func Unavailability(ops []history.Operation, group func(key string) string, wind
 	end := time.Duration(0)
 	for i := range ops {
 		o := &ops[i]
+		if len(o.Steps()) == 0 {
+			continue
+		}
 		name := group(o.Steps()[0].Key)
 		groups[name] = append(groups[name], o)
 		end = max(end, o.Call)
