@@ -72,7 +72,7 @@ func wipe(ctx context.Context, c *localcluster.Cluster) error {
 				}
 			}
 		}
-		if lost == 0 && c.WaitReady(ctx) == nil {
+		if lost == 0 && serves(ctx, c) {
 			return nil
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
@@ -80,6 +80,14 @@ func wipe(ctx context.Context, c *localcluster.Cluster) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// serves reports whether all partitions are served. That the map shows a primary
+// of each is not enough: it may not have heard of the loss.
+func serves(ctx context.Context, c *localcluster.Cluster) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return c.WaitReady(ctx) == nil
 }
 
 // accept has a partition served from the empty copy on a node, if it has been
