@@ -2,7 +2,7 @@ GO ?= go
 GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race -shuffle=on -timeout 15m
 
-.PHONY: help build demo cluster test unit schedules planted convict compose-test lint check bench sim soak fuzz clean
+.PHONY: help build demo cluster test unit schedules planted convict faults faults-long faults-smoke compose-test lint check bench sim soak fuzz clean
 
 help: ## show what one can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ demo: build ## three nodes, load, a kill -9, and nothing lost (half a minute)
 cluster: build ## run a three-node cluster in the foreground
 	bin/loadtest cluster
 
-test: unit schedules planted compose-test ## all tests that CI runs
+test: unit schedules planted faults-smoke compose-test ## all tests that CI runs
 
 unit: ## unit, property, simulation and end-to-end tests, with the race detector
 	$(GO) test $(TESTFLAGS) ./...
@@ -30,6 +30,18 @@ planted: ## break one rule at a time, and write which check finds it and how soo
 
 convict: ## run stores that are known to be wrong, and write what convicts each (five minutes)
 	$(GO) test -tags convict ./loadtest/convict -v -timeout 30m -table ../CONVICTED.md
+
+FAULTS ?= all
+MAX_UNAVAILABLE ?= 5s
+faults: build ## every fault three times under load, with all checks (ten minutes, FAULTS=all)
+	bin/loadtest faults --faults $(FAULTS) --rounds 3 --seed $(SEED) --max-unavailable $(MAX_UNAVAILABLE) --html bin/faults.html --json bin/faults.json --table docs/faults.md
+
+ROUNDS ?= 20
+faults-long: build ## the same as often as one likes (FAULTS=all ROUNDS=20 SEED=1)
+	bin/loadtest faults --faults $(FAULTS) --rounds $(ROUNDS) --seed $(SEED) --max-unavailable $(MAX_UNAVAILABLE) --html bin/faults.html --json bin/faults.json
+
+faults-smoke: build ## every fault once and for a moment, as far as this machine lets one (two minutes)
+	bin/loadtest faults --hold 1s --hold-max 2s --seed $(SEED)
 
 compose-test: ## a cluster of containers that loses one, where there is a Docker engine
 	docker/compose_test.sh
