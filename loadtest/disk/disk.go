@@ -34,10 +34,10 @@ type Disk struct {
 
 const ballast = "ballast"
 
-// New makes a disk of so many bytes and mounts it at dir, which it makes. The
-// file that it is made of lies beside dir.
-func New(ctx context.Context, dir string, size int64) (*Disk, error) {
-	d := &Disk{Dir: dir, image: dir + ".img"}
+// New makes a disk of so many bytes, which is the file image, and mounts it at
+// dir, which it makes.
+func New(ctx context.Context, dir, image string, size int64) (*Disk, error) {
+	d := &Disk{Dir: dir, image: image}
 	if err := d.create(ctx, size); err != nil {
 		return nil, errors.Join(fmt.Errorf("disk %s: %w", dir, err), d.Close())
 	}

@@ -39,6 +39,19 @@ func freeBytes(dir string) (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
+// memory is a file system that has no disk under it.
+const memory = "/dev/shm"
+
+// ImageDir returns a directory for the files of disks of so many bytes together:
+// in memory if there is room for twice as much, so that what is measured does not
+// hang on how busy this machine's own disk is, else the one given.
+func ImageDir(dir string, size int64) string {
+	if free, err := freeBytes(memory); err == nil && free >= 2*size {
+		return memory
+	}
+	return dir
+}
+
 // allocate makes a file of so many bytes, or as many as there is room for: the
 // file system needs some for itself.
 func allocate(f *os.File, size int64) error {
@@ -72,7 +85,7 @@ func Lacks(ctx context.Context) string {
 		return err.Error()
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	d, err := New(ctx, filepath.Join(dir, "probe"), 16<<20)
+	d, err := New(ctx, filepath.Join(dir, "probe"), filepath.Join(dir, "image"), 16<<20)
 	if err != nil {
 		return err.Error()
 	}

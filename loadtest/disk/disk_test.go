@@ -14,7 +14,8 @@ func open(t *testing.T) *Disk {
 	if why := Lacks(t.Context()); why != "" {
 		t.Skip(why)
 	}
-	d, err := New(t.Context(), filepath.Join(t.TempDir(), "disk"), 64<<20)
+	dir := t.TempDir()
+	d, err := New(t.Context(), filepath.Join(dir, "disk"), filepath.Join(dir, "image"), 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Skip(why)
 	}
 	dir := t.TempDir()
-	d, err := New(t.Context(), filepath.Join(dir, "disk"), 64<<20)
+	d, err := New(t.Context(), filepath.Join(dir, "disk"), filepath.Join(dir, "image"), 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(d.image); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the image is still there: %v", err)
 	}
-	if _, err := New(t.Context(), filepath.Join(dir, "tiny"), 1); err == nil {
+	if _, err := New(t.Context(), filepath.Join(dir, "tiny"), filepath.Join(dir, "tiny.img"), 1); err == nil {
 		t.Error("made a disk of one byte")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "tiny.img")); !errors.Is(err, os.ErrNotExist) {

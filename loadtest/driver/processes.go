@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -52,12 +53,17 @@ type Processes struct {
 	clocks map[int]*wallclock.Clock
 }
 
+const usualNodes = 3
+
 // diskBytes is more than a node's log, its reserve and what a test writes.
 const diskBytes = 1 << 30
 
 // Start starts a cluster. Each node has a disk of its own where that is possible.
 // The caller must Close it.
 func Start(ctx context.Context, o Options) (*Processes, error) {
+	if o.Nodes == 0 {
+		o.Nodes = usualNodes
+	}
 	p := &Processes{
 		options: o, disks: map[string]*disk.Disk{}, clocks: map[int]*wallclock.Clock{},
 		noDisks: disk.Lacks(ctx), noNetwork: "processes on the loopback interface share it: use network namespaces",
@@ -98,7 +104,9 @@ func (p *Processes) start(ctx context.Context) error {
 func (p *Processes) place(ctx context.Context, id string) (localcluster.Place, error) {
 	var place localcluster.Place
 	if p.noDisks == "" {
-		d, err := disk.New(ctx, filepath.Join(p.options.Dir, id), diskBytes)
+		image := fmt.Sprintf("kvdisk-%d-%s.img", os.Getpid(), id)
+		images := disk.ImageDir(p.options.Dir, int64(p.options.Nodes+1)*diskBytes)
+		d, err := disk.New(ctx, filepath.Join(p.options.Dir, id), filepath.Join(images, image), diskBytes)
 		if err != nil {
 			return place, err
 		}
