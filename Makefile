@@ -52,7 +52,7 @@ lint: ## run the linters
 check: ## format, tidy, vet, lint and test: what must hold before a commit
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt on these files"; exit 1; }
 	$(GO) mod tidy -diff
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags convict ./loadtest/convict
 	$(MAKE) lint test
 
 bench: ## run the benchmarks

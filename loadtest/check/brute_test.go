@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -31,10 +32,7 @@ func (s store) explains(left []history.Operation) bool {
 		if !first {
 			continue
 		}
-		next := store{}
-		for k, v := range s {
-			next[k] = v
-		}
+		next := maps.Clone(s)
 		if !next.execute(&o) {
 			continue
 		}
@@ -108,10 +106,10 @@ func drawHistory(t *rapid.T) []history.Operation {
 		{target.Batch, target.Get},
 	}).Draw(t, "kinds")
 	values := []string{"", "1", "2", "3"}
-	switch {
-	case kinds[1] == target.Append:
+	switch kinds[1] {
+	case target.Append:
 		values = []string{"", "a,", "a,b,", "b,a,", "b,", "a,a,"}
-	case kinds[1] == target.Get:
+	case target.Get:
 		values = values[:3]
 	}
 	shown := rapid.SampledFrom(values)

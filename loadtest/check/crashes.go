@@ -28,6 +28,6 @@ func CrashesFile(node, path string) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return Crashes(node, f)
 }

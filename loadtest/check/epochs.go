@@ -47,7 +47,7 @@ func ReadTenuresFile(node, path string) ([]Tenure, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return ReadTenures(node, f)
 }
 

@@ -111,7 +111,7 @@ func versions(all []access, report report) {
 		if a.sets() {
 			value = string(a.step.Value)
 		}
-		if a.Outcome != target.OK || version == "" || !a.sets() && !(a.reads() && a.answer.Found) {
+		if shown := a.sets() || a.reads() && a.answer.Found; !shown || version == "" {
 			continue
 		}
 		if before, ok := values[version]; ok && before != value {

@@ -122,12 +122,12 @@ func (c charge) round(t *testing.T, s suspect, round int, dir string) (*check.Ve
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	store, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	recorder := history.NewRecorder(file)
 	cfg := history.Defaults(store, fmt.Sprint("round-", round))
 	cfg.Clients, cfg.Keys, cfg.Think, cfg.Seed = 4*len(cfg.Workloads), 4, 2*time.Millisecond, uint64(round)

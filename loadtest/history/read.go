@@ -60,7 +60,7 @@ func ReadFile(path string) ([]Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	ops, err := Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
