@@ -50,6 +50,9 @@ type Options struct {
 	// CollectPerSecond is how many keys of copies that were given up are deleted
 	// in a second; see [storage.Options].
 	CollectPerSecond int
+	// LogRetainBytes is how much of the log is kept for replicas to catch up from;
+	// see [wal.Options].
+	LogRetainBytes int64
 	// LogFS is the file system of the log. Default [wal.OS].
 	LogFS wal.FS
 	// Rules can be broken on purpose, in builds with the tag "planted" only.
@@ -190,7 +193,7 @@ func (n *Node) recover(opts Options) error {
 	if err != nil {
 		return err
 	}
-	log, rec, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "log"), FS: opts.LogFS, Logger: n.log})
+	log, rec, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "log"), RetainBytes: opts.LogRetainBytes, FS: opts.LogFS, Logger: n.log})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}

@@ -31,6 +31,7 @@ type config struct {
 	MigrationCopies                              int
 	MigrationP99Multiple                         float64
 	CleanupKeysPerSecond                         int
+	LogRetainBytes                               int64
 	LogLevel                                     slog.Level
 }
 
@@ -40,6 +41,7 @@ func defaults() *config {
 		HTTPAddr: ":8080", RaftAddr: "127.0.0.1:9001", DataDir: "./data",
 		MigrationBytesPerSecond: m.BytesPerSecond, MigrationCopies: m.Copies, MigrationP99Multiple: m.P99Multiple,
 		CleanupKeysPerSecond: 20_000,
+		LogRetainBytes:       256 << 20,
 	}
 }
 
@@ -62,6 +64,7 @@ func (c *config) register(f *pflag.FlagSet) {
 	f.IntVar(&c.MigrationCopies, "migration-copies", c.MigrationCopies, "how many copies this node takes, and gives, at a time")
 	f.Float64Var(&c.MigrationP99Multiple, "migration-p99-multiple", c.MigrationP99Multiple, "copies slow down while the slowest of 100 requests takes more than so many times what it takes otherwise; 0: never")
 	f.IntVar(&c.CleanupKeysPerSecond, "cleanup-keys-per-second", c.CleanupKeysPerSecond, "how fast copies that were given up are deleted")
+	f.Int64Var(&c.LogRetainBytes, "log-retain-bytes", c.LogRetainBytes, "how much of the log is kept for replicas to catch up from; what lacks more fetches a snapshot")
 	f.StringVar(&c.AdvertiseAddr, "advertise-addr", c.AdvertiseAddr, "host by which other nodes reach this one (default: those listened on)")
 	f.BoolVar(&c.Insecure, "insecure", c.Insecure, "listen on other addresses than loopback although there is neither TLS nor authentication")
 	f.TextVar(&c.LogLevel, "log-level", &c.LogLevel, "debug, info, warn or error")
@@ -144,6 +147,9 @@ func (c *config) validateMigration() error {
 		if err := migration.Check(t); err != nil {
 			return fmt.Errorf("%s: %w", setting, err)
 		}
+	}
+	if c.LogRetainBytes < 1 {
+		return fmt.Errorf("LOG_RETAIN_BYTES: %d is too small: use 1 or more", c.LogRetainBytes)
 	}
 	if c.CleanupKeysPerSecond < 1 {
 		return fmt.Errorf("CLEANUP_KEYS_PER_SECOND: %d is too small: use 1 or more", c.CleanupKeysPerSecond)

@@ -81,7 +81,7 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	}
 	node, err := kvstore.Open(kvstore.Options{
 		Dir: kvDir, Cluster: ck, ScrubBytesPerSecond: cfg.ScrubBytesPerSecond,
-		Migration: cfg.migration(), CollectPerSecond: cfg.CleanupKeysPerSecond,
+		Migration: cfg.migration(), CollectPerSecond: cfg.CleanupKeysPerSecond, LogRetainBytes: cfg.LogRetainBytes,
 		Logger: log, Registerer: registry, Rules: rules,
 	})
 	if err != nil {

@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
+)
+
+// blobs are values that make the copies of a cluster large enough for a fault to
+// come in the middle of one.
+const (
+	blobs     = 640
+	blobBytes = 64 << 10
+	// slow is a rate at which the copies for a fourth node take some ten seconds.
+	slow = 2 << 20
+	// littleLog makes a new copy take a snapshot: the log does not reach back far
+	// enough.
+	littleLog = "LOG_RETAIN_BYTES=1"
+)
+
+func blobKey(i int) string { return fmt.Sprint("blob ", i) }
+
+// blob is the value under that key; it does not compress.
+func blob(i int) []byte {
+	value := make([]byte, blobBytes)
+	x := uint64(i)*0x9e3779b97f4a7c15 + 1
+	for j := range value {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		value[j] = byte(x)
+	}
+	return value
+}
+
+// eachBlob calls do for all of them, several at a time.
+func eachBlob(t *testing.T, do func(i int) error) {
+	t.Helper()
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range next {
+				if err := do(i); err != nil {
+					t.Errorf("%s: %v", blobKey(i), err)
+				}
+			}
+		})
+	}
+	for i := range blobs {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// throttle bounds what each node takes and gives for copies; 0 is no bound.
+func throttle(t *testing.T, ctx context.Context, c *localcluster.Cluster, bytesPerSecond int) {
+	t.Helper()
+	got := request(t, ctx, http.MethodPut, "http://"+c.Endpoints()[0]+api.PathThrottle, strings.NewReader(fmt.Sprintf(`{"bytes_per_second":%d}`, bytesPerSecond)))
+	if got.status != http.StatusNoContent {
+		t.Fatalf("throttle: %+v", got)
+	}
+}
+
+// inTheMiddle waits until a snapshot is being copied to node i and some of it is
+// there, and returns that migration.
+func inTheMiddle(t *testing.T, ctx context.Context, c *localcluster.Cluster, i int) api.Migration {
+	t.Helper()
+	for {
+		var now api.Migrations
+		decode(t, request(t, ctx, http.MethodGet, "http://"+c.Nodes()[i].HTTPAddr+api.PathMigrations, nil), &now)
+		for _, m := range now.Migrations {
+			if m.Bytes > m.Total/4 && m.Bytes < m.Total {
+				return m
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("no copy is under way")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// dataOnDisk returns what the committed data of node i occupy on its disk.
+func dataOnDisk(t *testing.T, c *localcluster.Cluster, i int) (size int64) {
+	t.Helper()
+	dir := filepath.Join(c.Nodes()[i].DataDir, "kv", "data")
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		var s syscall.Stat_t
+		if err == nil && syscall.Lstat(path, &s) == nil {
+			size += s.Blocks * 512
+		}
+		return nil // a file that has just gone
+	})
+	must(t, "size on disk", err)
+	return size
+}
+
+// TestFaultsInTheMiddleOfACopy lets a fourth node join, again and again, and
+// leave: each time something is killed while the data are on their way.
+func TestFaultsInTheMiddleOfACopy(t *testing.T) {
+	ctx := within(t, 15*time.Minute)
+	c := startCluster(t, ctx, 3, littleLog)
+	cl := clientOf(t, c, 0)
+	eachBlob(t, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
+
+	restart := func(nodes ...int) {
+		for _, i := range nodes {
+			must(t, "kill", c.Kill9(ctx, i))
+		}
+		for _, i := range nodes {
+			must(t, "restart", c.Restart(ctx, i))
+		}
+	}
+	numberOf := func(id string) int {
+		i, err := c.Index(id)
+		must(t, "node", err)
+		return i
+	}
+	for _, fault := range []struct {
+		name   string
+		strike func(target int, m api.Migration)
+	}{
+		{"the target is killed", func(target int, m api.Migration) {
+			restart(target)
+			for resumed := false; !resumed; {
+				again := inTheMiddle(t, ctx, c, target)
+				resumed = again.Resumed > 0
+				if again.Partition != m.Partition && !resumed {
+					t.Errorf("the copy of %s, of which %d bytes were here, was begun anew", m.Partition, m.Bytes)
+					return
+				}
+			}
+		}},
+		{"the source is killed", func(_ int, m api.Migration) { restart(numberOf(m.Source)) }},
+		{"the leader is killed", func(int, api.Migration) {
+			s, err := c.Status(ctx)
+			must(t, "status", err)
+			restart(numberOf(s.Leader))
+		}},
+		{"the power fails", func(target int, _ api.Migration) { restart(0, 1, 2, target) }},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			throttle(t, ctx, c, slow)
+			var target int
+			underLoad(t, ctx, c, func() {
+				balanced(t, ctx, c)
+				i, err := c.Add()
+				must(t, "add a node", err)
+				must(t, "start", c.Restart(ctx, i))
+				target = i
+				fault.strike(i, inTheMiddle(t, ctx, c, i))
+				throttle(t, ctx, c, 0)
+				must(t, "wait", c.WaitInSync(ctx))
+				balanced(t, ctx, c)
+				mustBeLevel(t, ctx, c)
+				ctl(t, ctx, c, "node", "decommission", c.Nodes()[i].ID)
+				must(t, "leave", c.Left(ctx, i))
+			})
+			t.Logf("node %s has come and gone", c.Nodes()[target].ID)
+		})
+	}
+	eachBlob(t, func(i int) error {
+		v, err := cl.Get(ctx, blobKey(i))
+		if err == nil && !bytes.Equal(v.Data, blob(i)) {
+			err = fmt.Errorf("it is not what was written")
+		}
+		return err
+	})
+}
+
+// TestOldDataLeaveTheDisk moves a quarter of all copies to a fourth node.
+func TestOldDataLeaveTheDisk(t *testing.T) {
+	ctx := within(t, 5*time.Minute)
+	c := startCluster(t, ctx, 3, littleLog)
+	cl := clientOf(t, c, 0)
+	eachBlob(t, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
+	old := []int{0, 1, 2}
+	total := func() (size int64) {
+		for _, i := range old {
+			size += dataOnDisk(t, c, i)
+		}
+		return size
+	}
+	const copies = 3 * blobs * blobBytes
+	for total() < copies {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d bytes are on disk, three copies are %d", total(), copies)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	before := total()
+	i := join(t, ctx, c)
+	balanced(t, ctx, c)
+	left := total()
+	for want := before - copies/5; left > want; left = total() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d bytes were on disk, %d still are, and about %d have moved", before, left, copies/4)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Logf("%d bytes were on three disks, %d are left there, %d are on the fourth", before, left, dataOnDisk(t, c, i))
+	if slices.Contains(old, i) {
+		t.Error("the new node is one of the old")
+	}
+}
