@@ -75,25 +75,25 @@ func throttle(t *testing.T, ctx context.Context, c *localcluster.Cluster, bytesP
 	}
 }
 
-// inTheMiddle waits until a snapshot is being copied to node i and some of it is
-// there, and returns that migration.
-func inTheMiddle(t *testing.T, ctx context.Context, c *localcluster.Cluster, i int) api.Migration {
+// awaitCopy waits for a copy that is being made on node i and is as is says.
+func awaitCopy(t *testing.T, ctx context.Context, c *localcluster.Cluster, i int, is func(api.Migration) bool) api.Migration {
 	t.Helper()
 	for {
 		var now api.Migrations
 		decode(t, request(t, ctx, http.MethodGet, "http://"+c.Nodes()[i].HTTPAddr+api.PathMigrations, nil), &now)
-		for _, m := range now.Migrations {
-			if m.Bytes > m.Total/4 && m.Bytes < m.Total {
-				return m
-			}
+		if at := slices.IndexFunc(now.Migrations, is); at >= 0 {
+			return now.Migrations[at]
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatal("no copy is under way")
+			t.Fatal("there is no such copy")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
+
+// halfway says of a copy that some of its snapshot is there, and most is not.
+func halfway(m api.Migration) bool { return m.Bytes > m.Total/4 && m.Bytes < m.Total*3/5 }
 
 // dataOnDisk returns what the committed data of node i occupy on its disk.
 func dataOnDisk(t *testing.T, c *localcluster.Cluster, i int) (size int64) {
@@ -137,14 +137,11 @@ func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 	}{
 		{"the target is killed", func(target int, m api.Migration) {
 			restart(target)
-			for resumed := false; !resumed; {
-				again := inTheMiddle(t, ctx, c, target)
-				resumed = again.Resumed > 0
-				if again.Partition != m.Partition && !resumed {
-					t.Errorf("the copy of %s, of which %d bytes were here, was begun anew", m.Partition, m.Bytes)
-					return
-				}
+			again := awaitCopy(t, ctx, c, target, func(again api.Migration) bool { return again.Partition == m.Partition && again.Bytes > 0 })
+			if again.Resumed == 0 {
+				t.Errorf("the copy of %s, of which %d bytes were here, was begun anew", m.Partition, m.Bytes)
 			}
+			t.Logf("%d bytes of %d were there, and %d again after the kill", m.Bytes, m.Total, again.Resumed)
 		}},
 		{"the source is killed", func(_ int, m api.Migration) { restart(numberOf(m.Source)) }},
 		{"the leader is killed", func(int, api.Migration) {
@@ -163,7 +160,7 @@ func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 				must(t, "add a node", err)
 				must(t, "start", c.Restart(ctx, i))
 				target = i
-				fault.strike(i, inTheMiddle(t, ctx, c, i))
+				fault.strike(i, awaitCopy(t, ctx, c, i, halfway))
 				throttle(t, ctx, c, 0)
 				must(t, "wait", c.WaitInSync(ctx))
 				balanced(t, ctx, c)

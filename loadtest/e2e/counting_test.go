@@ -19,7 +19,9 @@ import (
 // one that was executed twice both show in the sum. Half of the numbers are
 // incremented; the others are read, and written if they have not changed since.
 type counting struct {
-	t        *testing.T
+	t *testing.T
+	// name tells the numbers from those of an earlier load.
+	name     string
 	clients  []*client.Client
 	counters [2 * countersOfKind]counter
 	progress progress
@@ -36,11 +38,11 @@ const (
 
 type counter struct{ acknowledged, unknown atomic.Int64 }
 
-func counterKey(i int) string { return fmt.Sprint("counter ", i) }
+func (n *counting) key(i int) string { return fmt.Sprintf("counter %s %d", n.name, i) }
 
 // startCounting starts the load, which goes on until finish.
 func startCounting(t *testing.T, ctx context.Context, c *localcluster.Cluster) *counting {
-	n := &counting{t: t}
+	n := &counting{t: t, name: t.Name()}
 	load, stop := context.WithCancel(ctx)
 	n.stop = stop
 	t.Cleanup(n.end)
@@ -69,9 +71,9 @@ func (n *counting) end() {
 func (n *counting) add(ctx context.Context, cl *client.Client, i int) {
 	var err error
 	if i < countersOfKind {
-		_, err = cl.Increment(ctx, counterKey(i), 1)
+		_, err = cl.Increment(ctx, n.key(i), 1)
 	} else {
-		err = compareAndAdd(ctx, cl, counterKey(i))
+		err = compareAndAdd(ctx, cl, n.key(i))
 	}
 	switch {
 	case err == nil:
@@ -81,7 +83,7 @@ func (n *counting) add(ctx context.Context, cl *client.Client, i int) {
 	case errors.Is(err, api.ErrOutcomeUnknown):
 		n.counters[i].unknown.Add(1)
 	default:
-		n.t.Errorf("%s: a request failed that was tried for %v: %v", counterKey(i), patience, err)
+		n.t.Errorf("%s: a request failed that was tried for %v: %v", n.key(i), patience, err)
 	}
 }
 
@@ -109,16 +111,16 @@ func (n *counting) finish(ctx context.Context) {
 	n.stop()
 	n.wg.Wait()
 	for i := range n.counters {
-		v, err := n.clients[0].Get(ctx, counterKey(i))
+		v, err := n.clients[0].Get(ctx, n.key(i))
 		must(n.t, "get", err)
 		got, err := strconv.ParseInt(string(v.Data), 10, 64)
 		must(n.t, "number", err)
 		acknowledged, unknown := n.counters[i].acknowledged.Load(), n.counters[i].unknown.Load()
 		if got < acknowledged || got > acknowledged+unknown {
-			n.t.Errorf("%s is %d after %d writes were acknowledged and %d had an unknown outcome", counterKey(i), got, acknowledged, unknown)
+			n.t.Errorf("%s is %d after %d writes were acknowledged and %d had an unknown outcome", n.key(i), got, acknowledged, unknown)
 		}
 		if unknown > 0 {
-			n.t.Errorf("%s: %d writes of unknown outcome, although they could be sent again", counterKey(i), unknown)
+			n.t.Errorf("%s: %d writes of unknown outcome, although they could be sent again", n.key(i), unknown)
 		}
 	}
 	n.t.Logf("%d increments and conditional writes", n.progress.acknowledged.Load())

@@ -58,7 +58,7 @@ func must(t *testing.T, what string, err error) {
 	}
 }
 
-// clientOf returns a client that begins with node i.
+// clientOf returns a client that begins with the i-th node that has not left.
 func clientOf(t *testing.T, c *localcluster.Cluster, i int) *client.Client {
 	t.Helper()
 	all := c.Endpoints()
