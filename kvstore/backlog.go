@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"slices"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -16,11 +17,9 @@ import (
 func (r *replica) catchesUp(to partition.Member) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range r.sm.View().InSync {
-		if m == to {
-			delete(r.backlogs, to)
-			return false
-		}
+	if slices.Contains(r.sm.View().InSync, to) {
+		delete(r.backlogs, to)
+		return false
 	}
 	end, known := r.backlogs[to]
 	if !known {

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,9 +61,7 @@ func TestMigrations(t *testing.T) {
 			r := mux.NewRouter()
 			httpapi.RegisterMigrations(r, of)
 			req := httptest.NewRequestWithContext(t.Context(), tc.method, tc.path, strings.NewReader(tc.body))
-			for name, values := range tc.header {
-				req.Header[name] = values
-			}
+			maps.Copy(req.Header, tc.header)
 			w := httptest.NewRecorder()
 			r.ServeHTTP(w, req)
 			body := w.Body.String()

@@ -45,7 +45,7 @@ func (p *Picture) Items(prefix, from []byte, f func(Item) bool) (err error) {
 	it := p.view.txn.NewIterator(badger.IteratorOptions{Prefix: p.generation.key(prefix)})
 	defer it.Close()
 	for it.Seek(p.generation.key(from)); it.Valid(); it.Next() {
-		_, v, err := readItem(p.view.txn, it.Item(), p.generation)
+		v, err := readItem(p.view.txn, it.Item(), p.generation)
 		if err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func (s *Store) writeOut(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.checkSpace() != nil {
+		if full := s.checkSpace() != nil; full {
 			return nil
 		}
 		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, padding) }); err != nil {

@@ -124,27 +124,27 @@ func (h *hasher) hash(b stored, key []byte) uint64 {
 
 // readItem returns the verified value of an item of generation g, in memory
 // of the caller's own.
-func readItem(txn *badger.Txn, item *badger.Item, g generation) (stored, Value, error) {
+func readItem(txn *badger.Txn, item *badger.Item, g generation) (Value, error) {
 	key := item.Key()[itemPrefix:]
 	raw, err := item.ValueCopy(nil)
 	if err != nil {
-		return nil, Value{}, err
+		return Value{}, err
 	}
 	b := stored(raw)
 	if err := b.check(); err != nil {
-		return nil, Value{}, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
+		return Value{}, fmt.Errorf("key %q of partition %d: %w", key, g.partition, err)
 	}
 	v := b.value()
 	if b.split() {
 		err := viewRest(txn, g, key, func(rest []byte) { v.Data = append(v.Data, rest...) })
 		if err != nil {
-			return nil, Value{}, err
+			return Value{}, err
 		}
 	}
 	if valueCRC(g.partition, key, v) != b.crc() {
-		return nil, Value{}, g.mismatch(key)
+		return Value{}, g.mismatch(key)
 	}
-	return b, v, nil
+	return v, nil
 }
 
 // verifyItem is readItem for b, which an item has, without a copy. It returns

@@ -86,6 +86,5 @@ func (s *Store) Get(partition uint32, key []byte) (_ Value, err error) {
 	if err != nil {
 		return Value{}, translate(err)
 	}
-	_, value, err := readItem(v.txn, item, g)
-	return value, err
+	return readItem(v.txn, item, g)
 }
