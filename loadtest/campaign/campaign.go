@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
@@ -193,10 +194,27 @@ func (r *Result) judge(ctx context.Context, o Options, h *recording) error {
 			return err
 		}
 		tenures = append(tenures, t...)
+		crashes, err := check.CrashesFile(node, file)
+		if err != nil {
+			return err
+		}
+		if !r.mayEnd(node) {
+			r.Verdict.Add(crashes...)
+		}
 	}
 	r.Epochs = len(tenures)
 	r.Verdict.Add(check.Epochs(tenures)...)
 	return nil
+}
+
+// endings are the faults under which a node is right to end by itself.
+var endings = []string{"diskfull", "fsync-error", "corrupt"}
+
+// mayEnd reports whether such a fault has hit a node.
+func (r *Result) mayEnd(node string) bool {
+	return slices.ContainsFunc(r.Windows, func(w Window) bool {
+		return slices.Contains(w.Nodes, node) && slices.ContainsFunc(w.Names, func(name string) bool { return slices.Contains(endings, name) })
+	})
 }
 
 // recording is the load that is recorded.

@@ -61,6 +61,7 @@ func (r *Result) Checks() []report.Check {
 		add("the recorded history is linearizable", v.Outcome() == check.Passed, "%s: %s", v.Outcome(), r.Figures())
 		wrong := count(check.Diverged, check.Corrupt)
 		add("all copies are equal", r.Partitions > 0 && wrong == 0, "%d partitions, %d differences", r.Partitions, wrong)
+		add("no node ended but for its disk", count(check.Crashed) == 0, "%d did", count(check.Crashed))
 		add("each epoch has one primary", r.Epochs > 0 && count(check.TwoPrimaries) == 0, "%d epochs, %d with two", r.Epochs, count(check.TwoPrimaries))
 	}
 	if r.Budget > 0 && r.Load != nil {

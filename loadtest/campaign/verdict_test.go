@@ -88,6 +88,7 @@ func TestChecks(t *testing.T) {
 	}
 	r := passing()
 	r.Verdict.Add(check.Finding{Kind: check.Diverged}, check.Finding{Kind: check.TwoPrimaries})
+	r.Verdict.Add(check.Finding{Kind: check.Crashed})
 	r.Interrupted = true
 	r.Windows[1].Unavailable = 6 * time.Second
 	failed := 0
@@ -96,11 +97,20 @@ func TestChecks(t *testing.T) {
 			failed++
 		}
 	}
-	if failed != 5 {
+	if failed != 6 {
 		t.Errorf("%d checks failed: %+v", failed, r.Checks())
 	}
 	if r := (&Result{}); r.Passed() && r.Load == nil {
 		t.Error("nothing at all has passed")
+	}
+}
+
+func TestWhoMayEnd(t *testing.T) {
+	r := passing()
+	r.Windows[0].Nodes = []string{"a", "b"}
+	r.Windows[1].Nodes, r.Windows[1].Names = []string{"b"}, []string{"kill", "diskfull"}
+	if r.mayEnd("a") || !r.mayEnd("b") {
+		t.Error("only a node with a bad disk may end by itself")
 	}
 }
 
