@@ -189,16 +189,19 @@ func (o *faultsOptions) start(ctx context.Context, dir string, log *slog.Logger)
 
 // tellFault prints a line when a fault begins and when it has ended.
 func tellFault(say func(string, string, ...any), w nemesis.Window) {
-	nodes := strings.Join(w.Nodes, ", ")
+	nodes, detail := strings.Join(w.Nodes, ", "), ""
+	if w.Detail != "" {
+		detail = " (" + w.Detail + ")"
+	}
 	switch {
 	case w.NotRun != "":
 		say("NOT RUN", "%s: %s", w.Fault, w.NotRun)
 	case w.Failure != "":
 		say("FAILED", "%s of %s: %s", w.Fault, nodes, w.Failure)
 	case w.Healed.IsZero():
-		say("fault", "%s of %s (%s)", w.Fault, nodes, w.Detail)
+		say("fault", "%s of %s%s", w.Fault, nodes, detail)
 	default:
-		say("recovered", "from %s, %v after it was healed (%s)", w.Fault, load.Round(w.Recovered.Sub(w.Healed)), w.Detail)
+		say("recovered", "from %s, %v after it was healed%s", w.Fault, load.Round(w.Recovered.Sub(w.Healed)), detail)
 	}
 }
 
