@@ -70,11 +70,19 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	defer func() {
+	// A node whose disk failed closes nothing: that takes time, in which its
+	// session would live on and nobody could take over, and writes to the disk.
+	broken := false
+	atEnd := func(do func()) {
+		if !broken {
+			do()
+		}
+	}
+	defer atEnd(func() {
 		stop, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		err = errors.Join(err, ck.Shutdown(stop))
-	}()
+	})
 	kvDir, err := claimDataDir(cfg.DataDir, ck.Returning())
 	if err != nil {
 		return err
@@ -87,11 +95,11 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, node.Close()) }()
+	defer atEnd(func() { err = errors.Join(err, node.Close()) })
 	ck.HandlePartitionChange(node.Migrate)
 
 	router := kvstore.NewRouter(node)
-	defer router.Close()
+	defer atEnd(router.Close)
 	var leaving lameDuck
 	server := &http.Server{
 		Handler:           leaving.wrap(routes(ck, node, router)),
@@ -111,7 +119,7 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	if respListener != nil {
 		serving.Go(func() { served <- redis.Serve(respListener) })
 	}
-	defer func() {
+	defer atEnd(func() {
 		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
 		serving.Go(func() { _ = redis.Shutdown(drain) }) // it ends either way
@@ -119,7 +127,7 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 			err = errors.Join(err, server.Close())
 		}
 		serving.Wait()
-	}()
+	})
 
 	if err := startUntil(ctx, ck); err != nil || ctx.Err() != nil {
 		return err
@@ -131,6 +139,7 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 		leaving.begin(ck, node, log)
 		return nil
 	case <-node.Failed():
+		broken = true
 		return node.Failure()
 	case <-ck.Done():
 		if errors.Is(ck.Err(), clusterkit.ErrLeft) {

@@ -81,7 +81,10 @@ func (p *Processes) Break(ctx context.Context, node string) error {
 		if err := d.Fail(); err != nil {
 			return err
 		}
-		return p.cluster.AwaitEnd(ctx, i)
+		if err := p.cluster.AwaitEnd(ctx, i); err != nil {
+			return errors.Join(err, p.cluster.Kill9(context.WithoutCancel(ctx), i))
+		}
+		return nil
 	})
 }
 

@@ -2,8 +2,11 @@ package driver
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +107,46 @@ func TestProcessesInNamespaces(t *testing.T) {
 		t.Skip(why)
 	}
 	p := start(t, true)
-	strike(t, p, "partition:one-way,netem:delay=5ms,powercut:all,fsync-error:replica,diskfull:reserve")
+	stop := write(t, p)
+	defer stop()
+	windows := strike(t, p, "partition:one-way,netem:delay=5ms,powercut:all,fsync-error:replica,diskfull:reserve")
+	stop()
 	compare(t, p)
+	logs, err := p.Logs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range windows {
+		if w.Fault != "fsync-error:replica" || w.NotRun != "" {
+			continue
+		}
+		log, err := os.ReadFile(logs[w.Nodes[0]])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(log), "its disk cannot be trusted") || strings.Contains(string(log), "flushing memtable") {
+			t.Errorf("a node whose disk fails has to end without writing to it again:\n%s", log)
+		}
+	}
+}
+
+// write has something to be written all the time, until stop.
+func write(t *testing.T, p *Processes) (stop func()) {
+	t.Helper()
+	c, err := client.New(client.Config{Endpoints: p.Endpoints(), Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_, _ = c.Set(ctx, fmt.Sprint("key ", i%1000), []byte("value")) // what fails is no matter here
+		}
+	})
+	return sync.OnceFunc(func() {
+		cancel()
+		writing.Wait()
+		c.Close()
+	})
 }
