@@ -34,6 +34,7 @@ convict: ## run stores that are known to be wrong, and write what convicts each 
 FAULTS ?= all
 MAX_UNAVAILABLE ?= 5s
 faults: build ## every fault three times under load, with all checks (ten minutes, FAULTS=all)
+	mkdir -p docs
 	bin/loadtest faults --faults $(FAULTS) --rounds 3 --seed $(SEED) --max-unavailable $(MAX_UNAVAILABLE) --html bin/faults.html --json bin/faults.json --table docs/faults.md
 
 ROUNDS ?= 20

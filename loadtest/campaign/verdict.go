@@ -71,6 +71,9 @@ func (r *Result) Checks() []report.Check {
 				worst, which = w.Unavailable, w.Fault
 			}
 		}
+		if r.Load.Generator.Invalid {
+			which += "; but " + r.Load.Generator.Limit + ", so this is not the store's alone"
+		}
 		add(fmt.Sprintf("unavailable for at most %v because of a fault", r.Budget), worst <= r.Budget, "%v, %s", load.Round(worst), which)
 	}
 	return checks
