@@ -59,8 +59,9 @@ func TestPowerCut(t *testing.T) {
 	if _, err := os.Create(filepath.Join(d.Dir, "new")); err == nil {
 		t.Error("a failed disk takes files")
 	}
-	synced.Close()
-	forgotten.Close()
+	if err := errors.Join(synced.Close(), forgotten.Close()); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Unmount(t.Context()); err != nil {
 		t.Fatal(err)
 	}

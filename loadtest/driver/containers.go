@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,10 +136,8 @@ func (c *Containers) run(ctx context.Context, command ...string) (string, error)
 func (c *Containers) docker(ctx context.Context, what string, nodes ...string) error {
 	args := strings.Fields("docker " + what)
 	for _, n := range c.nodes {
-		for _, name := range nodes {
-			if n.name == name {
-				args = append(args, n.id)
-			}
+		if slices.Contains(nodes, n.name) {
+			args = append(args, n.id)
 		}
 	}
 	c.options.Log.Info(what, "nodes", strings.Join(nodes, " "))
@@ -243,10 +242,8 @@ func (c *Containers) remember(ctx context.Context, nodes []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range status.Nodes {
-		for _, name := range nodes {
-			if n.ID == name {
-				c.ended[name] = n.Incarnation
-			}
+		if slices.Contains(nodes, n.ID) {
+			c.ended[n.ID] = n.Incarnation
 		}
 	}
 }

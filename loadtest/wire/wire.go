@@ -10,6 +10,7 @@
 package wire
 
 import (
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -133,10 +134,7 @@ func (s *switchboard) add(p *port) {
 }
 
 func (s *switchboard) connect(from, to *port) {
-	links := map[[4]byte]*link{}
-	for address, l := range *from.links.Load() {
-		links[address] = l
-	}
+	links := maps.Clone(*from.links.Load())
 	links[to.address] = &link{
 		to: to, met: &s.met,
 		random: rand.New(rand.NewPCG(s.seed, uint64(from.address[3])<<8|uint64(to.address[3]))),
