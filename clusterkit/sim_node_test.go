@@ -241,10 +241,15 @@ func (n *simNode) leave() {
 	n.w.startAfter(n, n.w.outage())
 }
 
-// follow takes what a leader tells.
+// follow takes what a leader tells. Who led before steps down then: Raft does so
+// with the first message of a later term. While there are faults the adversary
+// lets it lead on, as if it had not got that message yet; see depose.
 func (n *simNode) follow(t *simTerm, known int) {
 	if t.number < n.term {
 		return
+	}
+	if n.w.healing && n.ruling != nil && n.ruling.number < t.number {
+		n.w.raft.stepDown(n.ruling)
 	}
 	n.term, n.leader = t.number, t.leader
 	if n.w.now < n.lag {

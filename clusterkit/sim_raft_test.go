@@ -176,7 +176,8 @@ func (r *simRaft) elect(n *simNode) bool {
 
 // depose decides what a majority had of the leader's entries when it voted for
 // another: that much is committed, although the leader may not know it yet. It
-// learns of both some time later, or never.
+// learns of both some time later, or never; once everything is healed, as soon
+// as the new leader reaches it.
 func (r *simRaft) depose(old *simTerm) {
 	w, leader := r.w, old.leader
 	chosen := w.rng.IntN(len(old.tail) + 1)

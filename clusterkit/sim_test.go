@@ -68,6 +68,30 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
+// TestDeposedLeaderHears: Raft promises that who leads no more knows it as soon
+// as the new leader reaches it. Where nothing is lost or late, the adversary must
+// not let anyone lead on for longer: its node would have no session meanwhile.
+func TestDeposedLeaderHears(t *testing.T) {
+	for seed := range uint64(50) {
+		opt := simOptionsOf(seed)
+		opt.joiners = 0
+		w := newSimWorld(opt)
+		w.healing = true
+		for _, n := range w.nodes {
+			n.start()
+		}
+		for _, n := range w.nodes[:3] {
+			w.raft.elect(n)
+			w.runUntil(w.now+300*time.Millisecond, func() bool { return false })
+			for _, other := range w.nodes {
+				if leads := other.ruling != nil; leads != (other == n) {
+					t.Fatalf("seed %d: %s was elected, and %s leads in its own eyes: %t", seed, n.name, other.name, leads)
+				}
+			}
+		}
+	}
+}
+
 // TestReplay shows that a seed gives the same schedule each time.
 func TestReplay(t *testing.T) {
 	for seed := range uint64(10) {

@@ -95,14 +95,24 @@ func (w *simWorld) violate(format string, args ...any) {
 	panic(simViolation(fmt.Sprintf("at %v: ", w.now) + fmt.Sprintf(format, args...)))
 }
 
-// simulate runs one schedule.
-func simulate(opt simOptions) (res simResult) {
+// newSimWorld has all nodes, and none of them runs.
+func newSimWorld(opt simOptions) *simWorld {
 	w := &simWorld{
 		opt:    opt,
 		rng:    rand.New(rand.NewPCG(opt.seed, 2)),
 		cuts:   make(map[[2]int]time.Duration),
 		writes: make([]simWrites, opt.partitions),
 	}
+	for i := range w.opt.nodes {
+		w.nodes = append(w.nodes, newSimNode(w, i))
+	}
+	w.raft = newSimRaft(w)
+	return w
+}
+
+// simulate runs one schedule.
+func simulate(opt simOptions) (res simResult) {
+	w := newSimWorld(opt)
 	defer func() {
 		if r := recover(); r != nil {
 			v, ok := r.(simViolation)
@@ -120,10 +130,6 @@ func simulate(opt simOptions) (res simResult) {
 }
 
 func (w *simWorld) run() {
-	for i := range w.opt.nodes {
-		w.nodes = append(w.nodes, newSimNode(w, i))
-	}
-	w.raft = newSimRaft(w)
 	for i, n := range w.nodes {
 		if i < w.opt.nodes-w.opt.joiners {
 			n.start()
