@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/raft"
 )
@@ -47,8 +48,41 @@ func (ck *ClusterKit) renewAnywhere(ctx context.Context, req renewRequest) (rene
 	if err != nil {
 		return resp, err
 	}
+	ctx, release := whileLeads(ctx, ck.proposer.raft, leader)
+	defer release()
 	err = ck.net.client.call(ctx, leader, pathRenew, req, &resp)
 	return resp, err
+}
+
+// whileLeads returns a context that ends when this node knows another leader
+// than the one at that address: who was cut off, or stands still, would not
+// answer before the caller's patience is over, and the other counts meanwhile.
+// The caller releases it.
+func whileLeads(ctx context.Context, r *raft.Raft, leader string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	other := func(addr raft.ServerAddress) bool { return addr != "" && string(addr) != leader }
+	changes := make(chan raft.Observation, 1)
+	observer := raft.NewObserver(changes, false, func(o *raft.Observation) bool {
+		change, ok := o.Data.(raft.LeaderObservation)
+		return ok && other(change.LeaderAddr)
+	})
+	r.RegisterObserver(observer)
+	if addr, _ := r.LeaderWithID(); other(addr) {
+		cancel()
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-changes:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		wg.Wait()
+		r.DeregisterObserver(observer)
+	}
 }
 
 // admitAnywhere takes a join request to the leader, here or elsewhere.

@@ -41,7 +41,9 @@ type simNode struct {
 	lease  lease
 	// session is the incarnation that was used last, as others in the process
 	// read it.
-	session  uint64
+	session uint64
+	// abandon gives up the renewal that was asked of another node last.
+	abandon  func()
 	ended    endedEpochs
 	handing  bool
 	fired    map[int]Member
@@ -151,7 +153,7 @@ func (n *simNode) start() {
 	n.process++
 	n.up, n.paused, n.stopping, n.lag = true, 0, false, 0
 	n.ruling, n.term, n.leader, n.control = nil, 0, nil, nil
-	n.lease, n.session, n.ended, n.handing = lease{}, 0, nil, false
+	n.lease, n.session, n.abandon, n.ended, n.handing = lease{}, 0, nil, nil, false
 	n.fired, n.proposed = make(map[int]Member), make(map[int]uint64)
 	if w.opt.volatile {
 		n.newStore()
@@ -251,7 +253,11 @@ func (n *simNode) follow(t *simTerm, known int) {
 	if n.w.healing && n.ruling != nil && n.ruling.number < t.number {
 		n.w.raft.stepDown(n.ruling)
 	}
+	was := n.leader
 	n.term, n.leader = t.number, t.leader
+	if n.leader != was && n.abandon != nil {
+		n.abandon()
+	}
 	if n.w.now < n.lag {
 		return
 	}

@@ -92,7 +92,7 @@ func (n *simNode) keep() {
 	})
 }
 
-// renew asks the leader, here or elsewhere.
+// renew asks the leader, here or elsewhere, until the node hears of another.
 func (n *simNode) renew(req renewRequest, done func(renewResponse, error)) {
 	serve := func(leader *simNode, reply func(renewResponse)) {
 		if k := leader.keeper(); k != nil {
@@ -115,7 +115,17 @@ func (n *simNode) renew(req renewRequest, done func(renewResponse, error)) {
 		n.step(func() { finish(renewResponse{}, ErrNoLeader) })
 		return
 	}
-	simCall(n, leader, DefaultLeaseDuration, func(reply func(renewResponse)) { serve(leader, reply) }, finish)
+	ended := false
+	end := func(resp renewResponse, err error) {
+		if !ended {
+			ended = true
+			finish(resp, err)
+		}
+	}
+	if leader != n {
+		n.abandon = func() { end(renewResponse{}, ErrUnknown) }
+	}
+	simCall(n, leader, DefaultLeaseDuration, func(reply func(renewResponse)) { serve(leader, reply) }, end)
 }
 
 // simVerdict is the answer to a proposal.

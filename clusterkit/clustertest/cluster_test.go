@@ -130,6 +130,30 @@ func TestAnIsolatedPrimaryStepsDown(t *testing.T) {
 	})
 }
 
+// A leader that goes silent must not cost the others their sessions: they do not
+// wait for its answers when there is another, in whatever moment it went.
+func TestASilentLeaderIsNotWaitedFor(t *testing.T) {
+	inCluster(t, Config{}, func(t *testing.T, c *Cluster) {
+		for round := range 10 {
+			old := c.Leader()
+			others := slices.DeleteFunc(c.ids(), func(id string) bool { return id == old })
+			time.Sleep(time.Duration(round) * 25 * time.Millisecond)
+			c.Isolate(old)
+			c.Eventually("another leader", func() bool { return slices.Contains(others, c.Leader()) })
+			at := time.Now()
+			c.Eventually("leases from the new leader", func() bool {
+				return c.Node(others[0]).HoldsLease() && c.Node(others[1]).HoldsLease()
+			})
+			if took := time.Since(at); took > clusterkit.DefaultLeaseDuration/4 {
+				t.Errorf("round %d: the new leader was asked for leases after %v", round, took)
+			}
+			c.WaitFor("other primaries", primaryElsewhere(old), others...)
+			c.Heal()
+			c.WaitHealthy()
+		}
+	})
+}
+
 func TestAMinorityHasNoPrimary(t *testing.T) {
 	inCluster(t, Config{Nodes: 5}, func(t *testing.T, c *Cluster) {
 		c.singlePrimary()
