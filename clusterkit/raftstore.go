@@ -15,8 +15,13 @@ import (
 // Timing of Raft. Heartbeats take the ordinary way through the followers and
 // wait for their disks, so these leave room for a busy machine.
 const (
-	raftElectionTimeout = 800 * time.Millisecond
-	raftLeaderLease     = 700 * time.Millisecond
+	// raftElectionTimeout is how long a follower does without its leader. It
+	// looks from time to time, every one to two of them, so it stands for
+	// election after one to three; and with pre-vote the one of two that looks
+	// last decides.
+	raftElectionTimeout = 500 * time.Millisecond
+	// raftLeaderLease is how long a leader does without its followers.
+	raftLeaderLease = 500 * time.Millisecond
 	// raftCommitTimeout bounds how late a follower learns that an entry is
 	// committed when no other entry follows. It costs an empty message each
 	// time; entries that change the map do not wait for it: see spread.

@@ -19,8 +19,8 @@ type writeWatch struct {
 }
 
 // stalledAfter is how long a write may take before this node must not be the
-// leader any more.
-const stalledAfter = raftLeaderLease
+// leader any more. A disk that is only slow is slower than a heartbeat.
+const stalledAfter = 700 * time.Millisecond
 
 // during makes the write.
 func (w *writeWatch) during(write func() error) error {

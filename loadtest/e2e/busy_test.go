@@ -80,6 +80,19 @@ func settle(t *testing.T, ctx context.Context, c *localcluster.Cluster) {
 	}
 }
 
+// raftTerm is the number of the control plane's term: each election begins one.
+func raftTerm(t *testing.T, ctx context.Context, c *localcluster.Cluster) uint64 {
+	t.Helper()
+	var stats struct {
+		Term uint64 `json:"term"`
+	}
+	decode(t, request(t, ctx, "GET", "http://"+c.Endpoints()[0]+"/consensus/stats", nil), &stats)
+	if stats.Term == 0 {
+		t.Fatal("the control plane is in no term")
+	}
+	return stats.Term
+}
+
 // TestNoFalseFailover keeps every processor busy while clients write: nobody
 // may be taken for dead.
 func TestNoFalseFailover(t *testing.T) {
@@ -88,6 +101,7 @@ func TestNoFalseFailover(t *testing.T) {
 	settle(t, ctx, c)
 	before, err := c.Status(ctx)
 	must(t, "status", err)
+	term := raftTerm(t, ctx, c)
 	keepBusy(t)
 	p := new(progress)
 	result, err := load.During(ctx, writers(), p.over(storeOf(t, c)), func(ctx context.Context) error {
@@ -108,4 +122,5 @@ func TestNoFalseFailover(t *testing.T) {
 			t.Errorf("%s: was %s, is %s", name, was, now[name])
 		}
 	}
+	t.Logf("busy for %v: the control plane began %d terms", *busyFor, raftTerm(t, ctx, c)-term)
 }
