@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -22,8 +22,10 @@ func script(t *testing.T, answers map[string]string) (addr string) {
 			t.Errorf("asked for %s", name)
 		}
 		status, content, _ := strings.Cut(answer, " ")
-		var code int
-		fmt.Sscan(status, &code)
+		code, err := strconv.Atoi(status)
+		if err != nil {
+			t.Errorf("the answer to %s has no status: %v", name, err)
+		}
 		w.WriteHeader(code)
 		io.WriteString(w, strings.ReplaceAll(content, "SELF", r.Host))
 	})

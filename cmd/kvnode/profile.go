@@ -35,7 +35,7 @@ func serveProfiles(addr string) (stop func(), err error) {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) }) // until it is closed
 	return func() {
-		server.Close()
+		_ = server.Close() // profiles that are being taken are cut off
 		serving.Wait()
 	}, nil
 }

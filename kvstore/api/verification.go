@@ -37,12 +37,12 @@ type VerifiedCopy struct {
 type CopyState string
 
 const (
-	// CopyOK: what is on the disk is what was written, and what the primary has.
+	// CopyOK says that what is on the disk is what was written, and what the primary has.
 	CopyOK CopyState = "ok"
-	// CopyDiffers: it is what was written, and not what the primary has.
+	// CopyDiffers says that it is what was written, and not what the primary has.
 	CopyDiffers CopyState = "differs"
-	// CopyDamaged: it is not what was written.
+	// CopyDamaged says that it is not what was written.
 	CopyDamaged CopyState = "damaged"
-	// CopyNotReachable: nothing is known.
+	// CopyNotReachable says that nothing is known.
 	CopyNotReachable CopyState = "not reachable"
 )

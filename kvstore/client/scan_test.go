@@ -57,7 +57,10 @@ func TestScan(t *testing.T) {
 		t.Errorf("%q, want %q", keys, want)
 	}
 	keys = nil
-	for item := range c.Scan(t.Context(), "k\xff&", ScanOptions{PageItems: 2}) {
+	for item, err := range c.Scan(t.Context(), "k\xff&", ScanOptions{PageItems: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if keys = append(keys, item.Key); len(keys) == 3 {
 			break // and nothing more is asked for
 		}

@@ -43,11 +43,11 @@ func TestMisusedScan(t *testing.T) {
 		"?partition=-1", "?partition=x", "?partition=4294967296", "?newer=yes",
 		"?prefix=%zz", "?prefix=a&prefix=b", "?prefiks=a",
 	} {
-		wantError(t, do(t, http.MethodGet, base+api.PathScan+query, nil), http.StatusBadRequest, api.CodeBadRequest)
+		_ = wantError(t, do(t, http.MethodGet, base+api.PathScan+query, nil), http.StatusBadRequest, api.CodeBadRequest)
 		wantNotAsked(t, store)
 	}
 	got := do(t, http.MethodPost, base+api.PathScan, nil)
-	wantError(t, got, http.StatusMethodNotAllowed, api.CodeBadRequest)
+	_ = wantError(t, got, http.StatusMethodNotAllowed, api.CodeBadRequest)
 	if allow := got.Header.Get("Allow"); allow != http.MethodGet {
 		t.Errorf("allowed is %q", allow)
 	}
@@ -55,5 +55,5 @@ func TestMisusedScan(t *testing.T) {
 
 func TestScanWithoutSnapshot(t *testing.T) {
 	base, _ := start(t, api.ErrSnapshotGone)
-	wantError(t, do(t, http.MethodGet, base+api.PathScan+"?cursor=x", nil), http.StatusGone, api.CodeSnapshotGone)
+	_ = wantError(t, do(t, http.MethodGet, base+api.PathScan+"?cursor=x", nil), http.StatusGone, api.CodeSnapshotGone)
 }

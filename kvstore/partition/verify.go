@@ -23,11 +23,11 @@ type Verify struct {
 type Verdict uint8
 
 const (
-	// Undecided: one of the digests could not be had. The replica asks again.
+	// Undecided says that one of the digests could not be had. The replica asks again.
 	Undecided Verdict = iota
-	// Equal: the digests behind that LSN agree.
+	// Equal says that the digests behind that LSN agree.
 	Equal
-	// Different: they do not. The member is refused: it is never proposed.
+	// Different says that they do not. The member is refused: it is never proposed.
 	Different
 )
 

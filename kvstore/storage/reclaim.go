@@ -65,6 +65,8 @@ func (s *Store) reclaim(ctx context.Context) error {
 	}
 }
 
+func (s *Store) hasSpace() bool { return s.checkSpace() == nil }
+
 // writeOut fills Badger's memtable with what is overwritten again and again, so
 // that a table is made of it, and of the deletions in it: Badger has no call
 // for that.
@@ -74,7 +76,7 @@ func (s *Store) writeOut(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if full := s.checkSpace() != nil; full {
+		if !s.hasSpace() {
 			return nil
 		}
 		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, padding) }); err != nil {

@@ -113,11 +113,11 @@ func (r *Result) skipped() []string {
 // Figures says in a line what was recorded, and what was wrong in it.
 func (r *Result) Figures() string {
 	v := r.Verdict
-	text := fmt.Sprintf("%d operations: %d ok, %d failed for certain, %d unknown;", v.OK+v.Failed+v.Unknown, v.OK, v.Failed, v.Unknown)
+	var wrong []string
 	for _, k := range []check.Kind{check.Lost, check.Duplicated, check.Stale, check.Torn, check.Phantom, check.Undecided} {
-		text += fmt.Sprintf(" %d %s,", v.Counts[k], k)
+		wrong = append(wrong, fmt.Sprintf("%d %s", v.Counts[k], k))
 	}
-	return strings.TrimSuffix(text, ",")
+	return fmt.Sprintf("%d operations: %d ok, %d failed for certain, %d unknown; %s", v.OK+v.Failed+v.Unknown, v.OK, v.Failed, v.Unknown, strings.Join(wrong, ", "))
 }
 
 // Passed reports whether all checks did.

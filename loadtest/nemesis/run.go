@@ -126,11 +126,11 @@ func (r *runner) strike(ctx context.Context, step Step) error {
 		return nil
 	}
 	scenes, err := r.prepare(ctx, step, &w)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err != nil && ctx.Err() == nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return nil
 	}
 	r.act(ctx, step, scenes, &w)
 	r.recover(ctx, &w)

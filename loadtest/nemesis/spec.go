@@ -166,16 +166,18 @@ func (f *fault) paramNames() []string {
 }
 
 func (s Spec) String() string {
-	text := s.Name
+	parts := []string{s.Name}
 	if s.Variant != "" {
-		text += ":" + s.Variant
+		parts = append(parts, s.Variant)
 	}
-	separator := ":"
+	var params []string
 	for _, name := range slices.Sorted(maps.Keys(s.params)) {
-		text += separator + name + "=" + s.params[name]
-		separator = ","
+		params = append(params, name+"="+s.params[name])
 	}
-	return text
+	if len(params) > 0 {
+		parts = append(parts, strings.Join(params, ","))
+	}
+	return strings.Join(parts, ":")
 }
 
 func (s Strike) String() string {

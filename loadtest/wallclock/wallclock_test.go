@@ -57,7 +57,7 @@ func (v *victim) wrong() (by, runs time.Duration) {
 	if _, err := fmt.Fscan(v.out, &day, &since); err != nil {
 		v.t.Fatal(err)
 	}
-	return time.Unix(day, 0).Sub(time.Now()), time.Duration(since) * time.Second
+	return time.Until(time.Unix(day, 0)), time.Duration(since) * time.Second
 }
 
 func TestJump(t *testing.T) {

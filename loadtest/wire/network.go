@@ -39,11 +39,11 @@ func New(ctx context.Context, seed uint64) (*Network, error) {
 }
 
 func (n *Network) findSubnet(ctx context.Context) error {
-	taken, err := command(ctx, "ip", "-o", "-4", "address")
+	taken, err := runIP(ctx, "-o", "-4", "address")
 	if err != nil {
 		return err
 	}
-	spaces, err := command(ctx, "ip", "netns", "list")
+	spaces, err := runIP(ctx, "netns", "list")
 	if err != nil {
 		return err
 	}
@@ -82,11 +82,11 @@ func (n *Network) attach(ctx context.Context, name string) (string, error) {
 	ip := []string{}
 	if name != Host {
 		space := n.namespace(name)
-		if _, err := command(ctx, "ip", "netns", "add", space); err != nil {
+		if _, err := runIP(ctx, "netns", "add", space); err != nil {
 			return "", err
 		}
 		n.names = append(n.names, space)
-		if _, err := command(ctx, "ip", "link", "set", device, "netns", space); err != nil {
+		if _, err := runIP(ctx, "link", "set", device, "netns", space); err != nil {
 			return "", err
 		}
 		ip = []string{"-n", space}
@@ -96,7 +96,7 @@ func (n *Network) attach(ctx context.Context, name string) (string, error) {
 		{"link", "set", device, "mtu", "9000", "up"},
 		{"link", "set", "lo", "up"},
 	} {
-		if _, err := command(ctx, "ip", append(ip, args...)...); err != nil {
+		if _, err := runIP(ctx, append(ip, args...)...); err != nil {
 			return "", err
 		}
 	}
@@ -145,7 +145,7 @@ func (n *Network) Close() error {
 		n.board.close()
 	}
 	for _, name := range n.names {
-		_, err := command(context.Background(), "ip", "netns", "delete", name)
+		_, err := runIP(context.Background(), "netns", "delete", name)
 		errs = append(errs, err)
 	}
 	n.files, n.names = nil, nil
@@ -173,11 +173,11 @@ func Lacks(ctx context.Context) string {
 	return ""
 }
 
-// command runs a program and returns what it prints.
-func command(ctx context.Context, name string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, name, args...).Output()
+// runIP runs ip(8) and returns what it prints.
+func runIP(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "ip", args...).Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(exit.Stderr)))
+		return "", fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(exit.Stderr)))
 	}
 	return string(out), err
 }

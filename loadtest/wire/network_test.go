@@ -59,7 +59,7 @@ func TestNamespaces(t *testing.T) {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
-		left, err := command(context.Background(), "ip", "netns", "list")
+		left, err := runIP(context.Background(), "netns", "list")
 		if err != nil || strings.Contains(left, n.namespace("a")) {
 			t.Errorf("the namespace is still there: %s, %v", left, err)
 		}

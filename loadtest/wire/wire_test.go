@@ -98,7 +98,7 @@ func TestDelayKeepsTheOrder(t *testing.T) {
 		time.Sleep(time.Second - 1)
 		synctest.Wait()
 		ps.expect(t, "b")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		ps.expect(t, "b", 0, 1, 2, 3, 4)
 	})
