@@ -185,7 +185,7 @@ func proposeForPeer(ctx context.Context, api leaderAPI, encoded []byte) (result,
 	switch c := c.(type) {
 	case inSyncCommand, transferCommand, acknowledgeCommand, copyAnewCommand:
 	case drainCommand, weightCommand, removeCommand, forceCommand, relocateCommand:
-	case pauseCommand, cancelCommand, replicationCommand, metadataCommand:
+	case pauseCommand, cancelCommand, replicationCommand, metadataCommand, prepareStopCommand:
 	case registerCommand:
 		if !nodeIDPattern.MatchString(c.Node.ID) || c.Node.Store == "" || c.Node.RaftAddr == "" || !strings.HasPrefix(c.Node.RaftID, serverID(c.Node.ID, "")) {
 			return result{}, fmt.Errorf("%w: a node registers with its ID, store, Raft ID and address", errBadRequest)

@@ -121,3 +121,17 @@ func TestMetadataAndServicesReachEveryNode(t *testing.T) {
 	}
 	c.eventually("deletion", func() bool { return len(c.nodes["node-1"].Map().Metadata) == 0 })
 }
+
+// TestEveryNodeMayPrepareItsStop asks the leader, and nodes that have to ask it.
+func TestEveryNodeMayPrepareItsStop(t *testing.T) {
+	c := startThree(t, managed)
+	for _, id := range three {
+		if err := c.nodes[id].PrepareStop(t.Context()); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	c.eventually("three nodes that are about to stop", func() bool {
+		m := c.nodes["node-1"].Map()
+		return !slices.ContainsFunc(m.Nodes, func(n Node) bool { return !n.Stopping })
+	})
+}

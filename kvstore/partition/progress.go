@@ -1,6 +1,9 @@
 package partition
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // stage is how a primary sends to a peer.
 type stage uint8
@@ -63,7 +66,7 @@ func (p *progress) wantsAppend(r *Replica) bool {
 		return false
 	case p.heartbeat:
 		return true
-	case p.waiting || p.loading || p.holds() || p.state == behind:
+	case p.waiting || p.loading || p.held || p.state == behind:
 		return false
 	default:
 		return p.next <= r.log.last && p.bytes < r.cfg.MaxInflightBytes
@@ -87,7 +90,7 @@ func (r *Replica) NextAppend(to Member) (m Message, load, ok bool) {
 		return m, false, true
 	}
 	m.Prev = r.log.position(p.next - 1)
-	if p.waiting || p.loading || p.holds() || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
+	if p.waiting || p.loading || p.held || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
 		return m, false, due
 	}
 	entries, inMemory := r.log.entries(p.next, r.cfg.MaxBatchBytes)
@@ -153,7 +156,7 @@ func (r *Replica) fallBehind(p *progress) {
 
 // join makes a learner count for acknowledgements.
 func (p *progress) join(lsn uint64) {
-	p.joined, p.joinLSN = true, lsn
+	p.joined, p.joinLSN, p.held = true, lsn, false
 	p.comparison = comparison{refused: p.comparison.refused}
 }
 
@@ -177,15 +180,13 @@ func (p *progress) acknowledge(lsn uint64) {
 }
 
 // Hold keeps entries from a learner, or ends that; heartbeats go on. Whoever
-// counts for acknowledgements is held no more. The caller asks
-// [Replica.NextAppend] again when it ends.
+// counts for acknowledgements, from now on or later, is held no more: writes wait
+// for it. The caller asks [Replica.NextAppend] again when it ends.
 func (r *Replica) Hold(to Member, hold bool) {
 	if p := r.peer(to); p != nil {
-		p.held = hold
+		p.held = hold && !p.joined && !r.proposed(to) && !slices.Contains(r.view.InSync, to)
 	}
 }
-
-func (p *progress) holds() bool { return p.held && !p.joined }
 
 // Reconnected reports that messages to the peer may have been lost.
 func (r *Replica) Reconnected(to Member) {

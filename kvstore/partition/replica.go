@@ -280,6 +280,7 @@ func (r *Replica) reconfigure() {
 		}
 		if slices.Contains(r.view.InSync, m) {
 			p.leave()
+			p.held = false
 		}
 		r.peers = append(r.peers, p)
 	}

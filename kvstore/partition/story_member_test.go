@@ -246,6 +246,32 @@ func TestAbsentMembersAreSilentAtOnce(t *testing.T) {
 	}
 }
 
+// Writes wait for a member of the in-sync set, so it is not held, whatever was
+// asked for when it was a learner, or is asked for too late.
+func TestWhoCountsIsNotHeld(t *testing.T) {
+	for name, hold := range map[string]struct{ before, after bool }{
+		"held before": {before: true}, "held too late": {after: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serving(t, "A", "B", "C")
+			s.decide(func(v *View) { v.InSync = storyMembers("A", "B") })
+			s.tell("A")
+			a, c := s.node("A"), storyMember("C")
+			if hold.before {
+				a.r.Hold(c, true)
+			}
+			s.decide(func(v *View) { v.InSync = storyMembers("A", "B", "C") })
+			s.tell("A")
+			if hold.after {
+				a.r.Hold(c, true)
+			}
+			s.propose("A", "x")
+			s.settle()
+			s.wantCommitted("A", "x")
+		})
+	}
+}
+
 // A learner that is held gets heartbeats and no entries, until that ends.
 func TestHeldLearnersGetHeartbeats(t *testing.T) {
 	s := serving(t, "A", "B", "C")
@@ -254,9 +280,9 @@ func TestHeldLearnersGetHeartbeats(t *testing.T) {
 	}
 	s.settle("C")
 	a, c := s.node("A"), storyMembers("C")[0]
-	a.r.Hold(c, true)
 	s.decide(func(v *View) { v.InSync = storyMembers("A", "B") })
 	s.tell("A")
+	a.r.Hold(c, true)
 	s.pass(3 * time.Second)
 	if got := s.node("C").r.Last(); got.LSN > 1 {
 		t.Errorf("C was given entries through %v", got)

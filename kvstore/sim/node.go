@@ -272,8 +272,25 @@ func (n *node) send(m partition.Message) {
 	n.w.toNode(n.id, to, func() { to.replica.Step(m) })
 }
 
+// holdBack is what the rate for copies does to a learner now and then. Nobody
+// looks at the rate for a member that counts.
+func (n *node) holdBack(to partition.Member) {
+	counts := func() bool { return slices.Contains(n.replica.View().InSync, to) }
+	if counts() || !n.w.chance(0.02) {
+		return
+	}
+	n.replica.Hold(to, true)
+	n.later(n.w.between(0, 200*time.Millisecond), func() {
+		if !counts() {
+			n.replica.Hold(to, false)
+			n.sendAppends(to)
+		}
+	})
+}
+
 // sendAppends sends what a peer is to get.
 func (n *node) sendAppends(to partition.Member) {
+	n.holdBack(to)
 	for {
 		m, load, ok := n.replica.NextAppend(to)
 		if !ok {
