@@ -128,16 +128,18 @@ func TestTheReturnIsTheAcknowledgement(t *testing.T) {
 // but the hook that waits for it.
 func TestAHookMayStopItsNode(t *testing.T) {
 	c := newTestCluster(t, Config{PartitionCount: 2})
-	stopped := make(chan error, 2)
+	started, stopped := make(chan struct{}), make(chan error, 2)
 	c.start(func(ck *ClusterKit) {
 		ck.OnPartitionChange(func(id string, _, _ *Node) {
 			if id == "partition-0" {
+				<-started // Start fails in a node that is stopped meanwhile
 				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 				defer cancel()
 				stopped <- ck.Shutdown(ctx)
 			}
 		})
 	}, "node-1")
+	close(started)
 	ck := c.nodes["node-1"]
 	select {
 	case err := <-stopped:

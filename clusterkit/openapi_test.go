@@ -298,6 +298,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 		"Metadata": metadataAnswer{}, "MetadataEntry": entryAnswer{}, "Draining": drainingAnswer{}, "Leader": leaderAnswer{},
 		"RaftServer": serverView{}, "Consensus": consensusAnswer{}, "Check": check{}, "Probe": probeAnswer{},
 		"Health": healthAnswer{}, "Copy": copyStats{}, "JoinRequest": joinRequest{}, "Error": errorBody{},
+		"Relocation": Relocation{}, "Relocated": Relocated{},
 		"Announcement": announcement{}, "AnnounceRequest": announceRequest{},
 		"AnnounceAnswer": struct {
 			Known []announcement `json:"known,omitempty"`

@@ -39,7 +39,7 @@ func (p *proposer) propose(ctx context.Context, c command) (result, error) {
 		defer cancel()
 	}
 	for delay := minRetryDelay; ; delay = min(2*delay, maxRetryDelay) {
-		verdict, err := p.once(ctx, encoded)
+		verdict, err := p.once(ctx, c, encoded)
 		if err == nil {
 			err = verdict.err()
 		}
@@ -54,13 +54,21 @@ func (p *proposer) propose(ctx context.Context, c command) (result, error) {
 	}
 }
 
-func (p *proposer) once(ctx context.Context, encoded []byte) (result, error) {
+// once makes one attempt. A registration, which may be repeated under its
+// number, waits for no leader that was replaced: the node has no session
+// meanwhile.
+func (p *proposer) once(ctx context.Context, c command, encoded []byte) (result, error) {
 	if p.raft.State() == raft.Leader {
 		return p.accept(ctx, encoded)
 	}
 	leader, err := p.leader()
 	if err != nil {
 		return result{}, err
+	}
+	if _, registers := c.(registerCommand); registers {
+		var release func()
+		ctx, release = whileLeads(ctx, p.raft, leader)
+		defer release()
 	}
 	var verdict result
 	err = p.client.call(ctx, leader, pathPropose, proposeRequest{Command: encoded}, &verdict)

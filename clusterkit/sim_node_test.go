@@ -42,7 +42,8 @@ type simNode struct {
 	// session is the incarnation that was used last, as others in the process
 	// read it.
 	session uint64
-	// abandon gives up the renewal that was asked of another node last.
+	// abandon gives up the renewal or registration that was asked of another
+	// node last.
 	abandon  func()
 	ended    endedEpochs
 	handing  bool

@@ -115,17 +115,23 @@ func (n *simNode) renew(req renewRequest, done func(renewResponse, error)) {
 		n.step(func() { finish(renewResponse{}, ErrNoLeader) })
 		return
 	}
+	finish = whileSimLeads(n, leader, finish)
+	simCall(n, leader, DefaultLeaseDuration, func(reply func(renewResponse)) { serve(leader, reply) }, finish)
+}
+
+// whileSimLeads has the call end when the node hears of another leader.
+func whileSimLeads[A any](n, leader *simNode, finish func(A, error)) func(A, error) {
 	ended := false
-	end := func(resp renewResponse, err error) {
+	end := func(a A, err error) {
 		if !ended {
 			ended = true
-			finish(resp, err)
+			finish(a, err)
 		}
 	}
 	if leader != n {
-		n.abandon = func() { end(renewResponse{}, ErrUnknown) }
+		n.abandon = func() { end(*new(A), ErrUnknown) }
 	}
-	simCall(n, leader, DefaultLeaseDuration, func(reply func(renewResponse)) { serve(leader, reply) }, end)
+	return end
 }
 
 // simVerdict is the answer to a proposal.
@@ -161,6 +167,9 @@ func (n *simNode) proposeUntil(c command, deadline, delay time.Duration, done fu
 	if leader == nil || leader == n && n.ruling == nil {
 		n.step(func() { finish(simVerdict{}, ErrNoLeader) })
 		return
+	}
+	if _, registers := c.(registerCommand); registers {
+		finish = whileSimLeads(n, leader, finish)
 	}
 	simCall(n, leader, max(deadline-n.clock(), time.Millisecond), func(reply func(simVerdict)) { leader.accept(c, reply) }, finish)
 }
