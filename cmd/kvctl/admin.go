@@ -106,6 +106,13 @@ func (a *admin) ask(ctx context.Context, addr, method, path string, body []byte,
 	return resp.StatusCode, nil
 }
 
+// absent is an answer by which there is no such node or partition. The control
+// plane has codes of its own for these.
+type absent struct{ answer *api.Error }
+
+func (a *absent) Error() string   { return a.answer.Error() }
+func (a *absent) Unwrap() []error { return []error{a.answer, api.ErrNotFound} }
+
 // refusal puts an answer that is no success into words.
 func refusal(addr string, resp *http.Response, body []byte) error {
 	var e api.ErrorBody
@@ -115,6 +122,8 @@ func refusal(addr string, resp *http.Response, body []byte) error {
 	switch resp.StatusCode {
 	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return fmt.Errorf("%w: %s: %w", errAskAgain, addr, e.Error)
+	case http.StatusNotFound:
+		return &absent{e.Error}
 	default:
 		return e.Error
 	}

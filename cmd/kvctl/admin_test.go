@@ -47,6 +47,11 @@ func TestAdministration(t *testing.T) {
 		{"node describe n1", map[string]string{"GET /nodes/n1": `200 {"id":"n1","weight":3}`}, exitOK, []string{`"weight": 3`}, ""},
 		{"node drain n1", map[string]string{"POST /nodes/n1/drain": "204"}, exitOK, nil, ""},
 		{"node drain n1", map[string]string{"POST /nodes/n1/drain": `409 {"error":{"code":"refused","message":"refused: add a node first"}}`}, exitError, nil, "add a node first"},
+		{"node drain n9", map[string]string{"POST /nodes/n9/drain": `404 {"error":{"code":"unknown_node","message":"no such node: the nodes are n1, n2"}}`}, exitNotFound, nil, "the nodes are n1, n2"},
+		{"node drain", nil, exitUsage, nil, "NODE is missing: kvctl node drain NODE"},
+		{"node weight n1", nil, exitUsage, nil, "WEIGHT is missing"},
+		{"partition describe", nil, exitUsage, nil, "PARTITION is missing"},
+		{"node ls --zone z", nil, exitUsage, nil, "See kvctl node ls --help."},
 		{"node undrain n1", map[string]string{"POST /nodes/n1/undrain": "204"}, exitOK, nil, ""},
 		{"node remove n1", map[string]string{"DELETE /nodes/n1": "204"}, exitOK, nil, ""},
 		{"node weight n1 2", map[string]string{`PUT /nodes/n1/weight {"weight":2}`: "204"}, exitOK, nil, ""},
@@ -58,7 +63,7 @@ func TestAdministration(t *testing.T) {
 			`POST /moves/plan {"drain":["n1"]}`: `200 {"rounds":[[{"partition":"partition-0","kind":"copy","node":"n2"}]],"copies":1,"nodes":[{"node":"n2","primaries":1,"copies":1}]}`,
 		}, exitOK, []string{"1       partition-0   copy   n2", "1 copies would be made"}, ""},
 		{"partition describe partition-1", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"},{"id":"partition-1","epoch":7}]}`}, exitOK, []string{`"epoch": 7`}, ""},
-		{"partition describe nothing", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"}]}`}, exitUsage, nil, `no partition "nothing"`},
+		{"partition describe nothing", map[string]string{"GET /partitions": `200 {"partitions":[{"id":"partition-0"}]}`}, exitNotFound, nil, `no partition "nothing"`},
 		{"migration ls", map[string]string{
 			"GET /moves": `200 {"version":3,"paused":true,"moves":[{"partition":"partition-0","kind":"copy","node":"n2","from":"n1","waiting":"moves are paused"}]}`,
 			"GET /nodes": `200 {"nodes":[{"id":"n1","ip":"SELF"}]}`, // which is down

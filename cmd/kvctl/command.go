@@ -38,13 +38,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "kvctl:", err)
 	if !started {
-		fmt.Fprintln(stderr, "See kvctl --help.")
+		fmt.Fprintf(stderr, "See %s --help.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitCode(ctx, err)
@@ -81,7 +81,11 @@ func flagError(_ *cobra.Command, err error) error {
 		return fmt.Errorf(`%w (put "--" before a key or value that begins with "-")`, err)
 	}
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return fmt.Errorf("--%s is %q: give a %s", e.GetFlag().Name, e.GetValue(), e.GetFlag().Value.Type())
+		give := "a " + e.GetFlag().Value.Type()
+		if e.GetFlag().Value.Type() == "duration" {
+			give += ", like 10s"
+		}
+		return fmt.Errorf("--%s is %q: give %s", e.GetFlag().Name, e.GetValue(), give)
 	}
 	return err
 }

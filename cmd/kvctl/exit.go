@@ -13,7 +13,7 @@ const (
 	exitOK             = 0
 	exitError          = 1
 	exitUsage          = 2
-	exitNotFound       = 3 // or a condition that failed
+	exitNotFound       = 3 // a key, node or partition, or a condition that failed
 	exitUnavailable    = 4 // or timed out, in any case without effect
 	exitUnhealthy      = 5
 	exitAuthentication = 6
@@ -26,7 +26,7 @@ const exitCodeHelp = `Exit codes:
   0  ok
   1  error
   2  usage
-  3  key not found, or a condition failed
+  3  no such key, node or partition, or a condition failed
   4  unavailable or timed out, for certain without effect
   5  the cluster is unhealthy (cluster status)
   6  not authenticated, or not allowed

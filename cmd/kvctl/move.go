@@ -30,7 +30,7 @@ it is. It is refused where it would do harm, and says why.`,
 			case change.From == "" && change.Primary == "":
 				return errors.New("give --from and --to, --primary, or all")
 			}
-			return cobra.ExactArgs(1)(cmd, args)
+			return named("PARTITION")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error {

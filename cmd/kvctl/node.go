@@ -130,7 +130,7 @@ func (k *kvctl) nodeDescribeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe NODE",
 		Short: "Show all that is known of a node, in JSON",
-		Args:  cobra.ExactArgs(1),
+		Args:  named("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error {
 				var n node
@@ -152,7 +152,7 @@ func (k *kvctl) onNodeCommand(name, short, method, suffix string) *cobra.Command
 	return &cobra.Command{
 		Use:   name + " NODE",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Args:  named("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error {
 				_, err := a.call(ctx, method, nodePath(args[0])+suffix, nil, nil)
@@ -167,7 +167,7 @@ func (k *kvctl) weightCommand() *cobra.Command {
 		Use:   "weight NODE WEIGHT",
 		Short: "Change the capacity of a node relative to the others', 1 to 1000",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
+			if err := named("NODE", "WEIGHT")(cmd, args); err != nil {
 				return err
 			}
 			if _, err := strconv.Atoi(args[1]); err != nil {
@@ -190,7 +190,7 @@ func (k *kvctl) decommissionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decommission NODE",
 		Short: "Drain a node, wait until it is empty, and remove it",
-		Args:  cobra.ExactArgs(1),
+		Args:  named("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()

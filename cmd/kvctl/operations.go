@@ -83,7 +83,7 @@ func (k *kvctl) expireCommand() *cobra.Command {
 			return k.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				found, err := c.Expire(ctx, args[0], ttl)
 				if err == nil && !found {
-					err = api.ErrNotFound
+					err = fmt.Errorf("expire %q: %w", args[0], api.ErrNotFound)
 				}
 				return err
 			})
@@ -101,7 +101,9 @@ func (k *kvctl) mgetCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "mget KEY...",
 		Short: "Print values, one JSON object in a line for each key, the values in base64",
-		Args:  cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			return named("KEY")(cmd, args[:min(len(args), 1)])
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, key := range args {
 				if err := usage(client.CheckKey(key)); err != nil {

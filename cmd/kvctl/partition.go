@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
 
@@ -68,7 +69,7 @@ func (k *kvctl) partitionDescribeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "describe PARTITION",
 		Short: "Show all that is known of a partition, in JSON",
-		Args:  cobra.ExactArgs(1),
+		Args:  named("PARTITION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error {
 				var list struct {
@@ -87,7 +88,7 @@ func (k *kvctl) partitionDescribeCommand() *cobra.Command {
 						return enc.Encode(raw)
 					}
 				}
-				return fmt.Errorf("%w: there is no partition %q: they are partition-0 to partition-%d", errUsage, args[0], len(list.Partitions)-1)
+				return api.Errorf(api.CodeNotFound, "there is no partition %q: they are partition-0 to partition-%d", args[0], len(list.Partitions)-1)
 			})
 		},
 	}

@@ -1,10 +1,15 @@
 package httpapi
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore"
@@ -51,7 +56,38 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 		return api.Errorf(api.CodeTooLarge, "body: more than %d bytes", maxBatchBody)
 	}
 	if err != nil {
-		return api.Errorf(api.CodeBadRequest, "body: it is not the JSON that belongs here: %v", err)
+		return api.Errorf(api.CodeBadRequest, "body: it is not the JSON that belongs here: %s", inWords(err))
 	}
 	return nil
+}
+
+// inWords says what is wrong with a body, in terms of JSON rather than of Go.
+func inWords(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("%s is of type %s: give %s", cmp.Or(wrong.Field, "the whole"), wrong.Value, nameOf(wrong.Type))
+	}
+	if _, ok := errors.AsType[base64.CorruptInputError](err); ok {
+		return fmt.Sprintf("keys and values are in base64: %v", err)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// nameOf is what JSON calls a type.
+func nameOf(t reflect.Type) string {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return nameOf(t.Elem())
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return "a string in base64"
+	case t.Kind() == reflect.Slice:
+		return "an array"
+	case t.Kind() == reflect.Struct:
+		return "an object"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.String:
+		return "a string"
+	default:
+		return "a whole number"
+	}
 }

@@ -28,29 +28,65 @@ func (s server) delete(w http.ResponseWriter, r *http.Request) {
 // operate executes the operation that the query names, and tells all of its
 // result.
 func (s server) operate(w http.ResponseWriter, r *http.Request) {
-	c := api.Command{Op: api.Op(r.URL.Query().Get(api.QueryOp))}
-	switch c.Op {
-	case api.OpSet, api.OpDelete:
-		c.Report = true
-	case api.OpIncrement:
-		c.Delta = 1
-		if delta := r.URL.Query().Get(api.QueryDelta); delta != "" {
-			var err error
-			if c.Delta, err = strconv.ParseInt(delta, 10, 64); err != nil {
-				fail(w, api.Errorf(api.CodeBadRequest, "query %s: %q is not a whole number of 64 bits", api.QueryDelta, delta))
-				return
-			}
-		}
-	default:
-		if !slices.Contains(command.Operations, c.Op) {
-			fail(w, api.Errorf(api.CodeBadRequest, "query %s: %q is not known, give one of %v", api.QueryOp, c.Op, command.Operations))
-			return
-		}
+	c, err := operation(r)
+	if err != nil {
+		fail(w, err)
+		return
 	}
 	if result, ok := s.execute(w, r, c); ok {
 		setVersion(w, result.Version)
 		writeJSON(w, result)
 	}
+}
+
+// operation is what the query asks for. A delta in the body or under another
+// name would be left out in silence, so neither is taken.
+func operation(r *http.Request) (api.Command, error) {
+	c := api.Command{Op: api.Op(r.URL.Query().Get(api.QueryOp))}
+	switch {
+	case !slices.Contains(command.Operations, c.Op):
+		return c, api.Errorf(api.CodeBadRequest, "query %s: %q is not known, use %s", api.QueryOp, c.Op, orList(command.Operations))
+	case r.ContentLength != 0 && !takesValue(c.Op):
+		return c, api.Errorf(api.CodeBadRequest, "body: %s takes none; its arguments are query %s and header %s", c.Op, api.QueryDelta, api.HeaderTTL)
+	}
+	c.Report = c.Op == api.OpSet || c.Op == api.OpDelete
+	if c.Op == api.OpIncrement {
+		c.Delta = 1
+	}
+	for name, values := range r.URL.Query() {
+		var err error
+		switch {
+		case name == api.QueryOp:
+		case name != api.QueryDelta:
+			return c, api.Errorf(api.CodeBadRequest, "query %s: it is not known, use %s or %s", name, api.QueryOp, api.QueryDelta)
+		case c.Op != api.OpIncrement:
+			return c, api.Errorf(api.CodeBadRequest, "query %s: it belongs to %s", api.QueryDelta, api.OpIncrement)
+		default:
+			c.Delta, err = strconv.ParseInt(values[0], 10, 64)
+		}
+		if err != nil {
+			return c, api.Errorf(api.CodeBadRequest, "query %s: %q is not a whole number of 64 bits", api.QueryDelta, values[0])
+		}
+	}
+	return c, nil
+}
+
+func takesValue(op api.Op) bool { return op == api.OpSet || op == api.OpAppend }
+
+// orList is "a, b or c".
+func orList(ops []api.Op) string {
+	var b strings.Builder
+	for i, op := range ops {
+		switch {
+		case i == 0:
+		case i == len(ops)-1:
+			b.WriteString(" or ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(op))
+	}
+	return b.String()
 }
 
 // execute executes a command with the key, the value, the conditions and the
@@ -65,7 +101,7 @@ func (s server) execute(w http.ResponseWriter, r *http.Request, c api.Command) (
 	if err == nil {
 		c.TTL, err = milliseconds(r.Header, api.HeaderTTL)
 	}
-	if err == nil && (c.Op == api.OpSet || c.Op == api.OpAppend) {
+	if err == nil && takesValue(c.Op) {
 		c.Value, err = readValue(w, r)
 	}
 	b := api.Batch{Commands: []api.Command{c}}

@@ -64,7 +64,9 @@ func TestRequestsThatMakeNoCommand(t *testing.T) {
 		header        []string
 		word          string
 	}{
-		"no operation":           {"POST", "", nil, "op"},
+		"no operation":           {"POST", "", nil, "use get, set, delete, increment, append or expire"},
+		"misspelt delta":         {"POST", "?op=increment&dleta=5", nil, "dleta"},
+		"delta of no increment":  {"POST", "?op=append&delta=5", nil, "delta"},
 		"unknown operation":      {"POST", "?op=frob", nil, "frob"},
 		"delta is no number":     {"POST", "?op=increment&delta=x", nil, "delta"},
 		"version without quotes": {"PUT", "", []string{"If-Match", "2.7"}, "If-Match"},
@@ -89,6 +91,40 @@ func TestRequestsThatMakeNoCommand(t *testing.T) {
 			wantNotAsked(t, store)
 		})
 	}
+}
+
+// What an operation does not take is refused rather than left out: a delta in
+// the body would be counted as 1.
+func TestBodyOfAnOperationWithoutValue(t *testing.T) {
+	for _, op := range []api.Op{api.OpGet, api.OpDelete, api.OpIncrement, api.OpExpire} {
+		t.Run(string(op), func(t *testing.T) {
+			base, store := start(t, nil)
+			got := wantError(t, do(t, "POST", base+api.PathKV+"key?op="+string(op), strings.NewReader("5")), http.StatusBadRequest, api.CodeBadRequest)
+			if !strings.HasPrefix(got.Message, "body: ") || !strings.Contains(got.Message, "delta") {
+				t.Errorf("the message does not say where a delta goes: %s", got.Message)
+			}
+			wantNotAsked(t, store)
+		})
+	}
+}
+
+// Errors of JSON are told in the words of the API, not of Go.
+func TestBodiesThatAreNotTheirJSON(t *testing.T) {
+	base, store := start(t, nil)
+	for body, want := range map[string]string{
+		`{"keys":"a"}`:       "keys is of type string: give an array",
+		`[]`:                 "the whole is of type array: give an object",
+		`{"keys":[7]}`:       "is of type number: give a string in base64",
+		`{"keys":["!"]}`:     "keys and values are in base64",
+		`{"kyes":[]}`:        `unknown field "kyes"`,
+		`{"keys":["YQ=="]}}`: "there is more behind",
+	} {
+		got := wantError(t, do(t, "POST", base+api.PathMGet, strings.NewReader(body)), http.StatusBadRequest, api.CodeBadRequest)
+		if !strings.Contains(got.Message, want) || strings.Contains(got.Message, "Go ") {
+			t.Errorf("%s: %s, want %q", body, got.Message, want)
+		}
+	}
+	wantNotAsked(t, store)
 }
 
 func TestTimeLeft(t *testing.T) {
