@@ -18,7 +18,12 @@ func checkCommand(stdout io.Writer) *cobra.Command {
 		Short: "Check recorded histories again",
 		Long: "Check recorded histories again: whether each key's is linearizable, and what was lost,\n" +
 			"duplicated, stale, torn or made up.",
-		Args: cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, paths []string) error {
+			if len(paths) == 0 {
+				return fmt.Errorf("HISTORY.jsonl is missing: %s", cmd.UseLine())
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, paths []string) error {
 			if o.Timeout <= 0 {
 				return &exitError{exitUsage, fmt.Errorf("--timeout is %v: give more than 0", o.Timeout)}

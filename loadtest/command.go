@@ -81,7 +81,14 @@ func needsCommand(_ *cobra.Command, args []string) error {
 // flagError puts an error of the flags into words.
 func flagError(_ *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return fmt.Errorf("--%s is %q: give a value of type %s", e.GetFlag().Name, e.GetValue(), e.GetFlag().Value.Type())
+		switch kind := e.GetFlag().Value.Type(); kind {
+		case "size":
+			return fmt.Errorf("--%s: %w", e.GetFlag().Name, errors.Unwrap(e))
+		case "duration":
+			return fmt.Errorf("--%s is %q: give a duration, like 10s", e.GetFlag().Name, e.GetValue())
+		default:
+			return fmt.Errorf("--%s is %q: give a value of type %s", e.GetFlag().Name, e.GetValue(), kind)
+		}
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -87,6 +88,8 @@ func TestRunExitCodes(t *testing.T) {
 		{"endpoint", append(slices.Clip(alive), "--endpoints", "nonsense"), exitUsage, "", "host:port"},
 		{"clients", []string{"--clients", "0"}, exitUsage, "", "clients"},
 		{"timeout", []string{"--timeout", "-1s"}, exitUsage, "", "timeout"},
+		{"report nowhere", append(slices.Clip(alive), "--endpoints", good, "--html", filepath.Join(t.TempDir(), "none", "x.html")), exitUsage, "", "--html is"},
+		{"report on a directory", append(slices.Clip(alive), "--endpoints", good, "--json", t.TempDir()), exitUsage, "", "it is a directory"},
 		{"flag", []string{"--no-such-flag"}, exitUsage, "", "no-such-flag"},
 		{"argument", []string{"now"}, exitUsage, "", "now"},
 	} {

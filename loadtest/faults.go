@@ -120,6 +120,9 @@ func (o *faultsOptions) check() error {
 	if !slices.Contains(drivers(), o.driver) {
 		return fmt.Errorf("--driver is %q: give one of: %s", o.driver, strings.Join(drivers(), ", "))
 	}
+	if err := checkFiles(map[string]string{"html": o.html, "json": o.json, "table": o.table}); err != nil {
+		return err
+	}
 	o.binary, err = findBinary(o.binary)
 	return err
 }

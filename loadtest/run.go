@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +114,27 @@ func (r *loadRun) prepare() error {
 	if r.store.Timeout <= 0 {
 		return fmt.Errorf("timeout is %v: give more than 0", r.store.Timeout)
 	}
-	return nil
+	return checkFiles(map[string]string{"json": r.json, "html": r.html})
+}
+
+// checkFiles returns an error, which names the flag, if one of the files could
+// not be written after the run. It leaves them as they are.
+func checkFiles(byFlag map[string]string) error {
+	var errs []error
+	for _, flag := range slices.Sorted(maps.Keys(byFlag)) {
+		name := byFlag[flag]
+		if name == "" {
+			continue
+		}
+		_, err := os.Stat(filepath.Dir(name))
+		if info, statErr := os.Stat(name); err == nil && statErr == nil && info.IsDir() {
+			err = errors.New("it is a directory")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--%s is %q: give a file in a directory that is there: %w", flag, name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // openError tells a store that is not there from one that was not named right.

@@ -72,6 +72,9 @@ func line(p load.Progress, withBar bool) string {
 	}
 	if p.AllKeys > 0 {
 		fmt.Fprintf(&b, " %d of %d keys", p.Keys, p.AllKeys)
+		if p.Failure != nil {
+			fmt.Fprintf(&b, ", stuck: %v", p.Failure)
+		}
 		return b.String()
 	}
 	l := p.Last

@@ -123,6 +123,13 @@ func (r *recorder) fail(outcome target.Outcome, err error) {
 	}
 }
 
+// lastFailed is the last error by which nothing was executed.
+func (r *recorder) lastFailed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures.Failed
+}
+
 // convict notes a violation, if there is one.
 func (r *recorder) convict(v *Violation) {
 	if v == nil {

@@ -153,6 +153,9 @@ type Progress struct {
 	// Keys are those that were written, or read back, in the phases that do
 	// that.
 	Keys, AllKeys int
+	// Failure is why there are no more of them than a moment ago, nil if there
+	// are.
+	Failure error
 	// Last is the interval that has just ended.
 	Last Interval
 	// Violations is how many there are so far.
@@ -229,18 +232,17 @@ func (l *load) fill(ctx context.Context) (Fill, error) {
 	begun := time.Now()
 	done := l.each(Filling, func(number uint64, k *ledger) bool {
 		random := rand.New(rand.NewPCG(l.Seed, scatter(number)))
-		for {
+		for bounded.Err() == nil {
 			err := l.write(bounded, k, l.ValueSize.choose(random))
 			if target.OutcomeOf(err) != target.Failed {
-				return true
+				return err == nil || bounded.Err() == nil
 			}
 			if bounded.Err() == nil {
 				l.recorder.fail(target.Failed, err)
 			}
-			if !rest(bounded, refusedPause) {
-				return false
-			}
+			rest(bounded, refusedPause)
 		}
+		return false
 	})
 	last := l.recorder.failures.Failed
 	l.keys.inserted.Store(uint64(l.Keys))
@@ -294,10 +296,16 @@ func (l *load) each(phase Phase, do func(number uint64, k *ledger) bool) int {
 		watcher.Go(func() {
 			ticker := time.NewTicker(time.Second)
 			defer ticker.Stop()
+			before := 0
 			for {
 				select {
 				case <-ticker.C:
-					l.Progress(Progress{Phase: phase, Keys: int(done.Load()), AllKeys: int(total)})
+					p := Progress{Phase: phase, Keys: int(done.Load()), AllKeys: int(total)}
+					if p.Keys == before {
+						p.Failure = l.recorder.lastFailed()
+					}
+					before = p.Keys
+					l.Progress(p)
 				case <-end:
 					return
 				}

@@ -194,7 +194,7 @@ func TestUnavailable(t *testing.T) {
 		r, err := Run(t.Context(), cfg, slowly(func(_ context.Context, op target.Op, execute func(target.Op) (target.Result, error)) (target.Result, error) {
 			return target.Result{}, errRefused
 		}))
-		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "refused") || r != nil {
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "it took 0 of 20 keys: refused") || r != nil {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})

@@ -154,6 +154,16 @@ func TestMovedIsFollowed(t *testing.T) {
 
 // A node that does not take connections costs nothing but the attempt; one whose
 // answer is missing is left out for a while.
+// One server is not followed to others, and says which target does that.
+func TestMovedFromOneServer(t *testing.T) {
+	addr, _ := redisThat(t, func(int64) string { return "-MOVED 866 127.0.0.1:1\r\n" })
+	store := open(t, RESP, Options{Endpoints: []string{addr}})
+	_, err := store.Do(t.Context(), Op{Kind: Increment, Key: "k", Delta: 1})
+	if OutcomeOf(err) != Failed || !strings.Contains(err.Error(), RESPCluster) {
+		t.Errorf("outcome %v, error %v", OutcomeOf(err), err)
+	}
+}
+
 func TestHTTPLeavesOutDeadNodes(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

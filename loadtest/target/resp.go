@@ -105,6 +105,9 @@ func (s *server) Do(ctx context.Context, op Op) (Result, error) {
 		return Result{}, unsupported(op.Kind)
 	}
 	r, err := s.do(ctx, op)
+	if err != nil && strings.HasPrefix(err.Error(), "MOVED ") {
+		return r, failedf("%w: the server is one of a cluster, use target %s", err, RESPCluster)
+	}
 	return r, classify(op, err)
 }
 
