@@ -42,7 +42,7 @@ func TestCheckExitCodes(t *testing.T) {
 		{"cut", []string{cut}, exitUsage, "", cut},
 		{"missing", []string{filepath.Join(dir, "missing")}, exitUsage, "", "no such file"},
 		{"timeout", []string{good, "--timeout", "-1s"}, exitUsage, "", "--timeout"},
-		{"nothing", nil, exitUsage, "", "at least 1"},
+		{"nothing", nil, exitUsage, "", "HISTORY.jsonl is missing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
