@@ -203,6 +203,7 @@ func routes(ck *clusterkit.ClusterKit, node *kvstore.Node, router *kvstore.Route
 	httpapi.Register(r, router)
 	httpapi.RegisterMigrations(r, node)
 	httpapi.RegisterVerify(r, node)
+	httpapi.RegisterUnknown(r)
 	r.PathPrefix("/").Handler(ck.Handler())
 	return r
 }

@@ -65,6 +65,14 @@ func Register(r *mux.Router, store Store) {
 	}
 }
 
+// RegisterUnknown answers what no route before it has taken below /v1/, rather
+// than to leave it to the control plane, which knows none of these endpoints.
+func RegisterUnknown(r *mux.Router) {
+	r.PathPrefix("/v1/").HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fail(w, api.Errorf(api.CodeNotFound, "%s: there is no such endpoint: those for keys are %sKEY, %s, %s and %s", r.URL.Path, api.PathKV, api.PathBatch, api.PathMGet, api.PathScan))
+	})
+}
+
 // notAllowed answers a method that the path does not have.
 func notAllowed(allowed string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

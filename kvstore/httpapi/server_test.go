@@ -334,6 +334,22 @@ func TestValueTooLarge(t *testing.T) {
 	}
 }
 
+// What is below /v1/ and no endpoint is told which ones there are.
+func TestUnknownEndpoint(t *testing.T) {
+	r := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	store := &fakeStore{asked: make(chan asked, 1)}
+	httpapi.Register(r, store)
+	httpapi.RegisterUnknown(r)
+	for _, path := range []string{"/v1/nothing", "/v1/kv"} {
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if body := w.Body.String(); w.Code != http.StatusNotFound || !strings.Contains(body, path+": ") || !strings.Contains(body, api.PathScan) {
+			t.Errorf("%s: %d %s", path, w.Code, body)
+		}
+	}
+	wantNotAsked(t, store)
+}
+
 // exchange sends bytes and half-closes the connection; it returns the answer.
 func exchange(t *testing.T, base, request string) answer {
 	t.Helper()

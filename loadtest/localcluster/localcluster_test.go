@@ -135,7 +135,7 @@ func TestWatch(t *testing.T) {
 	if err := syscall.Kill(c.nodes[1].PID(), syscall.SIGABRT); err != nil {
 		t.Fatal(err)
 	}
-	if line := <-told; !strings.Contains(line, "node-2") || strings.Count(line, "\n") != 1 {
+	if line := <-told; !strings.Contains(line, "node-2") || !strings.Contains(line, "NODE_ID=node-2 ") || strings.Count(line, "\n") != 1 {
 		t.Errorf("told %q", line)
 	}
 	interrupt()

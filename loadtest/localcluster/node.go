@@ -126,6 +126,11 @@ func (n *Node) environment() []string {
 	return append(env, n.env...)
 }
 
+// commandLine starts the node from a shell.
+func (n *Node) commandLine() string {
+	return strings.Join(slices.Concat([]string{"env"}, n.environment(), n.command), " ")
+}
+
 // Start starts the node's process and returns when it answers at its HTTP
 // address, which it does before it is ready to serve.
 func (n *Node) Start(ctx context.Context) error {
@@ -172,8 +177,8 @@ func (n *Node) died() error {
 	return fmt.Errorf("%s ended by itself with exit code %d; the end of %s:\n%s", n.ID, n.process.exitCode(), n.LogFile, tail(n.LogFile))
 }
 
-// watch waits until the running process ends by itself, which it logs, or ctx
-// ends.
+// watch waits until the running process ends by itself, which it logs together
+// with how to start it again by hand, or ctx ends.
 func (n *Node) watch(ctx context.Context) {
 	p := n.current()
 	if p == nil {
@@ -187,7 +192,7 @@ func (n *Node) watch(ctx context.Context) {
 	defer n.mu.Unlock()
 	if n.process == p && n.wanted && !p.running() {
 		n.wanted = false
-		n.log.Warn("ended by itself", "node", n.ID, "pid", p.pid(), "state", p.cmd.ProcessState.String(), "log", n.LogFile)
+		n.log.Warn("ended by itself", "node", n.ID, "pid", p.pid(), "state", p.cmd.ProcessState.String(), "log", n.LogFile, "again", n.commandLine())
 	}
 }
 
