@@ -110,10 +110,22 @@ func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
 			return
 		}
 		if set := flags.Set(f.Name, value); set != nil {
-			err = usageError{fmt.Errorf("%s: %q cannot be used: %w", settingName(f.Name), value, errors.Unwrap(set))}
+			err = usageError{fmt.Errorf("%s: %q cannot be used: %w", settingName(f.Name), value, inWords(f, set))}
 		}
 	})
 	return err
+}
+
+// inWords is why a flag does not take a value, in terms of the operator.
+func inWords(f *pflag.Flag, err error) error {
+	switch f.Value.Type() {
+	case "bool":
+		return errors.New("give true or false")
+	case "int":
+		return errors.New("give a whole number of 64 bits")
+	default:
+		return errors.Unwrap(err)
+	}
 }
 
 // settings are the names that the operator knows for the library's fields.

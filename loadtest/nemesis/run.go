@@ -126,11 +126,11 @@ func (r *runner) strike(ctx context.Context, step Step) error {
 		return nil
 	}
 	scenes, err := r.prepare(ctx, step, &w)
-	if err != nil && ctx.Err() == nil {
-		return err
-	}
-	if ctx.Err() != nil {
+	if !wait(ctx, 0) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	r.act(ctx, step, scenes, &w)
 	r.recover(ctx, &w)
@@ -227,7 +227,7 @@ func (w *Window) fail(format string, args ...any) {
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
-		return true
+		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false
 	}
