@@ -118,7 +118,9 @@ func TestRightStores(t *testing.T) {
 	}
 }
 
-// What goes wrong now and then is found, and called by its name.
+// What goes wrong now and then is found, and called by its name, if not in the first
+// history then in another: what one client did wrong can be hidden by what others
+// did meanwhile.
 func TestWrongStores(t *testing.T) {
 	forget := sometimes(func(op target.Op, _ execute) (target.Result, error) {
 		return target.Result{Results: make([]target.Result, len(op.Ops))}, nil
@@ -177,11 +179,19 @@ func TestWrongStores(t *testing.T) {
 		}, NotLinearizable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.Clients, c.PerKey = []string{tc.workload}, 6, 60 }, tc.store)
-			v, err := History(ops, Options{})
-			if err != nil || v.Outcome() != Violated || v.Counts[tc.want] == 0 || v.Counts[NotLinearizable] == 0 {
-				t.Errorf("want %s: %+v, %v", tc.want, v, err)
+			const histories = 20
+			var v *Verdict
+			for range histories {
+				ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.Clients, c.PerKey = []string{tc.workload}, 6, 60 }, tc.store)
+				var err error
+				if v, err = History(ops, Options{}); err != nil {
+					t.Fatal(err)
+				}
+				if v.Outcome() == Violated && v.Counts[tc.want] > 0 && v.Counts[NotLinearizable] > 0 {
+					return
+				}
 			}
+			t.Errorf("want %s in one of %d histories, the last: %+v", tc.want, histories, v)
 		})
 	}
 }
