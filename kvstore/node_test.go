@@ -137,18 +137,15 @@ func TestWritesWithoutEnoughReplicas(t *testing.T) {
 	nodes["a"].want("key", "new") // and now it is
 }
 
-// A primary that the map wants elsewhere goes there, and no request fails.
-func TestHandOverUnderLoad(t *testing.T) {
-	c := newControl(2, "a", "b", "c")
-	nodes := startAll(t, c, "a", "b", "c")
-	nodes["c"].set("0", "0")
-	stop := make(chan struct{})
+// writeAll writes through every node until it is stopped. No write may fail.
+func writeAll(t *testing.T, nodes map[string]*process) (stop func()) {
+	done := make(chan struct{})
 	var writers sync.WaitGroup
 	for id, p := range nodes {
 		writers.Go(func() {
 			for i := 0; ; i++ {
 				select {
-				case <-stop:
+				case <-done:
 					return
 				default:
 				}
@@ -159,6 +156,18 @@ func TestHandOverUnderLoad(t *testing.T) {
 			}
 		})
 	}
+	return func() {
+		close(done)
+		writers.Wait()
+	}
+}
+
+// A primary that the map wants elsewhere goes there, and no request fails.
+func TestHandOverUnderLoad(t *testing.T) {
+	c := newControl(2, "a", "b", "c")
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["c"].set("0", "0")
+	stop := writeAll(t, nodes)
 	for _, to := range []string{"c", "b"} {
 		c.updatePartitions(func(p *clusterkit.Partition) bool {
 			p.Desired = []string{to, "a", "b", "c"}
@@ -168,8 +177,7 @@ func TestHandOverUnderLoad(t *testing.T) {
 			return m.Partitions[0].Primary == to && m.Partitions[1].Primary == to
 		})
 	}
-	close(stop)
-	writers.Wait()
+	stop()
 	nodes["a"].want("0", "0")
 }
 
@@ -179,23 +187,7 @@ func TestStoppingNodeStandsAside(t *testing.T) {
 	c := newControl(4, "a", "b", "c")
 	nodes := startAll(t, c, "a", "b", "c")
 	nodes["b"].set("0", "0")
-	stop := make(chan struct{})
-	var writers sync.WaitGroup
-	for id, p := range nodes {
-		writers.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if _, err := p.request(t.Context(), http.MethodPut, fmt.Sprintf("%s/%d", id, i%10), "value"); err != nil {
-					t.Errorf("a write during the hand-over: %v", err)
-					return
-				}
-			}
-		})
-	}
+	stop := writeAll(t, nodes)
 	needed := func(id string) (n int) {
 		m, _ := c.current()
 		for _, p := range m.Partitions {
@@ -216,8 +208,7 @@ func TestStoppingNodeStandsAside(t *testing.T) {
 		c.update(func(m *clusterkit.Map) { m.Nodes = slices.Clone(m.Nodes); m.Nodes[i].Stopping = false })
 		c.waitInSync(t, 3)
 	}
-	close(stop)
-	writers.Wait()
+	stop()
 	nodes["c"].want("0", "0")
 }
 
