@@ -3,15 +3,11 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,10 +18,7 @@ import (
 // blobs are values that make the copies of a cluster large enough for a fault to
 // come in the middle of one.
 const (
-	blobs = 640
-	// manyBlobs are so many that it pays for a node to reclaim the space of a
-	// quarter of them.
-	manyBlobs = 4 * blobs
+	blobs     = 640
 	blobBytes = 64 << 10
 	// slow is a rate at which the copies for a fourth node take some ten seconds.
 	slow = 2 << 20
@@ -49,8 +42,8 @@ func blob(i int) []byte {
 	return value
 }
 
-// eachBlob calls do for so many of them, several at a time.
-func eachBlob(t *testing.T, blobs int, do func(i int) error) {
+// eachBlob calls do for all of them, several at a time.
+func eachBlob(t *testing.T, do func(i int) error) {
 	t.Helper()
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -108,28 +101,13 @@ func awaitCopy(t *testing.T, ctx context.Context, c *localcluster.Cluster, i int
 // estimate by the number of keys, and the blobs come first.
 func halfway(m api.Migration) bool { return m.Bytes > 7<<18 && m.Bytes < 9<<18 }
 
-// dataOnDisk returns what the committed data of node i occupy on its disk.
-func dataOnDisk(t *testing.T, c *localcluster.Cluster, i int) (size int64) {
-	t.Helper()
-	dir := filepath.Join(c.Nodes()[i].DataDir, "kv", "data")
-	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		var s syscall.Stat_t
-		if err == nil && syscall.Lstat(path, &s) == nil {
-			size += s.Blocks * 512
-		}
-		return nil // a file that has just gone
-	})
-	must(t, "size on disk", err)
-	return size
-}
-
 // TestFaultsInTheMiddleOfACopy lets a fourth node join, again and again, and
 // leave: each time something is killed while the data are on their way.
 func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 	ctx := within(t, 6*time.Minute)
 	c := startCluster(t, ctx, 3, littleLog)
 	cl := clientOf(t, c, 0)
-	eachBlob(t, blobs, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
+	eachBlob(t, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
 
 	restart := func(nodes ...int) {
 		for _, i := range nodes {
@@ -184,54 +162,11 @@ func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 			t.Logf("node %s has come and gone", c.Nodes()[target].ID)
 		})
 	}
-	eachBlob(t, blobs, func(i int) error {
+	eachBlob(t, func(i int) error {
 		v, err := cl.Get(ctx, blobKey(i))
 		if err == nil && !bytes.Equal(v.Data, blob(i)) {
 			err = fmt.Errorf("it is not what was written")
 		}
 		return err
 	})
-}
-
-var deep = flag.Bool("deep", false, "run what takes much data, too: TestOldDataLeaveTheDisk")
-
-// TestOldDataLeaveTheDisk moves a quarter of all copies to a fourth node.
-func TestOldDataLeaveTheDisk(t *testing.T) {
-	if !*deep {
-		t.Skip("it writes half a gigabyte: make scenarios")
-	}
-	ctx := within(t, 5*time.Minute)
-	c := startCluster(t, ctx, 3, littleLog)
-	cl := clientOf(t, c, 0)
-	eachBlob(t, manyBlobs, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
-	old := []int{0, 1, 2}
-	total := func() (size int64) {
-		for _, i := range old {
-			size += dataOnDisk(t, c, i)
-		}
-		return size
-	}
-	const copies = 3 * manyBlobs * blobBytes
-	for total() < copies {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%d bytes are on disk, three copies are %d", total(), copies)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	before := total()
-	i := join(t, ctx, c)
-	balanced(t, ctx, c)
-	left := total()
-	for want := before - copies/5; left > want; left = total() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%d bytes were on disk, %d still are, and about %d have moved", before, left, copies/4)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	t.Logf("%d bytes were on three disks, %d are left there, %d are on the fourth", before, left, dataOnDisk(t, c, i))
-	if slices.Contains(old, i) {
-		t.Error("the new node is one of the old")
-	}
 }
