@@ -40,8 +40,9 @@ type Batch struct {
 // take turns. The first entry of a partition without data begins them.
 // [ErrNoSpace] and [ErrTooLarge] leave the store usable; an error of a commit
 // makes it fail with [ErrFailed]. Data that turn out to be damaged are written
-// over and reported, see [Store.Damaged]; [ErrCorrupt] is returned only for a
-// partition whose checkpoint is lost.
+// over and reported, see [Store.Damaged], unless they were written so lately that
+// they are not looked at; [ErrCorrupt] is returned only for a partition whose
+// checkpoint is lost.
 func (s *Store) Apply(batches []Batch) error {
 	if err := s.begin(); err != nil {
 		return err
