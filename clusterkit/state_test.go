@@ -289,7 +289,7 @@ func TestInvariants(t *testing.T) {
 			if string(mustJSON(m)) != string(before) {
 				t.Fatalf("%T %+v wrote to the map that it was applied to", c, c)
 			}
-			checkStep(t, m, next, gone)
+			checkStep(t, c, m, next, gone)
 			again, _ := c.apply(next, testTerm)
 			if string(mustJSON(again)) != string(mustJSON(next)) {
 				t.Fatalf("%T %+v repeated changed the map again:\n%s\n%s", c, c, mustJSON(next), mustJSON(again))
@@ -376,9 +376,9 @@ func drawCommand(t *rapid.T, m *Map) command {
 	}
 }
 
-// checkStep holds one transition against the invariants. gone has the copies
-// that were released or lost.
-func checkStep(t *rapid.T, prev, next *Map, gone map[string]bool) {
+// checkStep holds what the command made of the map against the invariants. gone
+// has the copies that were released or lost.
+func checkStep(t *rapid.T, c command, prev, next *Map, gone map[string]bool) {
 	if next != prev && next.Version != prev.Version+1 {
 		t.Fatalf("map version went from %d to %d", prev.Version, next.Version)
 	}
@@ -397,6 +397,7 @@ func checkStep(t *rapid.T, prev, next *Map, gone map[string]bool) {
 	for i := range next.Partitions {
 		was, is := &prev.Partitions[i], &next.Partitions[i]
 		checkPartition(t, was, is)
+		checkSurvivor(t, c, prev, was, is)
 		for _, c := range is.Members {
 			if gone[fmt.Sprint(i, c)] {
 				t.Fatalf("copy %+v of %s came back", c, is.ID)
@@ -437,9 +438,18 @@ func checkPartition(t *rapid.T, was, is *Partition) {
 			t.Fatalf("in-sync set of %s: %+v", is.ID, is)
 		}
 	}
+}
+
+// checkSurvivor holds that a complete copy stays in sync, except where an
+// operator gave the data up, where all copies were in memory that is gone, and
+// where a copy that has just become complete takes over from copies that are
+// away.
+func checkSurvivor(t *rapid.T, c command, prev *Map, was, is *Partition) {
 	onDisk := func(c Member) bool { return !strings.HasPrefix(c.Store, volatilePrefix) }
 	beganAnew := is.Began > was.Began && !slices.ContainsFunc(was.InSync, onDisk)
-	if was.assigned() && !beganAnew && is.Forced == was.Forced && !slices.ContainsFunc(is.InSync, was.IsInSync) {
+	copied, acknowledged := c.(acknowledgeCommand)
+	tookOver := acknowledged && copied.Partition == is.Index && is.IsInSync(copied.Member) && !slices.ContainsFunc(was.InSync, prev.Present)
+	if was.assigned() && !beganAnew && !tookOver && is.Forced == was.Forced && !slices.ContainsFunc(is.InSync, was.IsInSync) {
 		t.Fatalf("%s kept no copy that was in sync: %+v, then %+v", is.ID, was, is)
 	}
 }
