@@ -36,6 +36,11 @@ func (ck *ClusterKit) Self() Node {
 	return n
 }
 
+// sessionRef names the session that this process has opened last.
+func (ck *ClusterKit) sessionRef() sessionRef {
+	return sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}
+}
+
 // StoreID returns the identity of the application's data on this node. It is
 // that of the data directory, and an empty directory gets a new one; with
 // VolatileStore each ClusterKit has its own.
@@ -100,7 +105,7 @@ func (ck *ClusterKit) published(prev, next *Map) {
 
 // joined reports whether the map includes the opening of the present session.
 func (ck *ClusterKit) joined(m *Map) bool {
-	return sessionRef{Node: ck.opts.NodeID, Incarnation: ck.session.incarnation.Load()}.openIn(m)
+	return ck.sessionRef().openIn(m)
 }
 
 func (ck *ClusterKit) serverID() string { return serverID(ck.opts.NodeID, ck.dir.identity().Store) }
