@@ -26,6 +26,8 @@ type source struct {
 	http      *http.Client
 	peer      replication.Peer
 	partition uint32
+	// heard is called whenever a part of a chunk has come.
+	heard func()
 }
 
 var (
@@ -173,6 +175,7 @@ func (s *source) read(ctx context.Context, resp *http.Response, buf []byte, stal
 		n, err := io.ReadAtLeast(resp.Body, buf[len(buf):len(buf)+part], 1)
 		buf = buf[:len(buf)+n]
 		s.node.metrics.migrated.in.Add(float64(n))
+		s.heard()
 		if taken := take(ctx, pace.in, n); taken != nil {
 			return buf, taken
 		}

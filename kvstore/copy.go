@@ -12,6 +12,7 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
+	"github.com/skshohagmiah/clusterkit/kvstore/wal"
 )
 
 const (
@@ -25,6 +26,9 @@ const (
 	sourcePatience = 15 * time.Second
 	// maxSpoilt is how often in a row a chunk may arrive spoilt.
 	maxSpoilt = 5
+	// copyReserve is the free space that copies leave: they take none of what
+	// the log needs to go on with writes.
+	copyReserve = wal.DefaultReserveBytes + 128<<20
 	// flushEvery is how much of a slow copy a crash may cost, in time.
 	flushEvery = time.Second
 )
@@ -151,7 +155,7 @@ func (c *copying) begin(ctx context.Context, from partition.Member) (*source, *s
 }
 
 func (c *copying) source(p replication.Peer) *source {
-	return &source{node: c.node, http: c.node.migrations.http, peer: p, partition: c.partition}
+	return &source{node: c.node, http: c.node.migrations.http, peer: p, partition: c.partition, heard: c.heard}
 }
 
 // resume returns no loader if there is nothing to go on with. A source that
@@ -235,20 +239,22 @@ func (c *copying) read(ctx context.Context, from *source, pin string, after []by
 		if !holds {
 			select {
 			case buf = <-free:
-				holds = true
+				holds, heard = true, time.Now()
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
 		asked := time.Now()
+		c.owed(true)
 		items, filled, err := from.chunk(ctx, pin, after, buf)
+		c.owed(false)
 		buf = filled
 		switch {
 		case err == nil && items == nil:
 			return nil
 		case err == nil:
 			c.stall("")
-			spoilt, heard = 0, time.Now()
+			spoilt = 0
 			after = append(after[:0], items[len(items)-1].Key...)
 			select {
 			case chunks <- chunkOf{items, buf}:
@@ -309,17 +315,39 @@ func (c *copying) write(ctx context.Context, l *storage.Loader, chunks <-chan ch
 // add waits while the disk is full.
 func (c *copying) add(ctx context.Context, l *storage.Loader, items []storage.Item) error {
 	for {
-		err := l.Add(items)
+		err := c.checkSpace()
+		if err == nil {
+			err = l.Add(items)
+		}
 		if !errors.Is(err, storage.ErrNoSpace) {
+			c.unwritten("")
 			return err
 		}
-		c.stall(err.Error())
+		c.unwritten(err.Error())
 		select {
 		case <-ctx.Done():
+			c.unwritten("")
 			return ctx.Err()
 		case <-time.After(flushEvery):
 		}
 	}
+}
+
+// checkSpace refuses to take the space that writes need, unless they wait for
+// this copy.
+func (c *copying) checkSpace() error {
+	if c.standing().Urgent {
+		return nil
+	}
+	free, err := c.node.storage.Free()
+	if err != nil {
+		return err
+	}
+	if free < copyReserve {
+		return fmt.Errorf("%w: %d bytes are free on the disk of %s, copies leave %d: free space, or move the copy elsewhere",
+			storage.ErrNoSpace, free, c.member.Node, copyReserve)
+	}
+	return nil
 }
 
 // install makes the loaded data the partition's. The applier calls it, so that

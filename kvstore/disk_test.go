@@ -16,13 +16,13 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/wal"
 )
 
-// disk is the file system of a log, which can fail and fill up.
+// disk is the file system of a node, which can fill up, and fail under its log.
 type disk struct {
 	wal.FS
 
 	mu    sync.Mutex
 	fault map[string]error // by operation, "write" or "sync"
-	full  bool
+	left  uint64           // at most, unless 0
 }
 
 func (d *disk) fail(op string, err error) {
@@ -32,9 +32,18 @@ func (d *disk) fail(op string, err error) {
 }
 
 func (d *disk) setFull(full bool) {
+	if full {
+		d.leave(1 << 20)
+	} else {
+		d.leave(0)
+	}
+}
+
+// leave has the disk say that so many bytes are free, or with 0 how many are.
+func (d *disk) leave(bytes uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.full = full
+	d.left = bytes
 }
 
 func (d *disk) check(op string) error {
@@ -56,8 +65,8 @@ func (d *disk) broken() error {
 func (d *disk) Free(dir string) (uint64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.full {
-		return 1 << 20, nil
+	if d.left > 0 {
+		return d.left, nil
 	}
 	return d.FS.Free(dir)
 }

@@ -35,7 +35,7 @@ func FuzzReadChunk(f *testing.F) {
 	f.Add(chunk, int64(-1))
 	n := &Node{metrics: newMetrics()}
 	n.pace = newPace(migration.Settings{}, &n.metrics.answered)
-	s := &source{node: n}
+	s := &source{node: n, heard: func() {}}
 	stalled := time.NewTimer(time.Hour)
 	f.Fuzz(func(t *testing.T, b []byte, length int64) {
 		var before, after runtime.MemStats

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
@@ -60,6 +61,9 @@ type copying struct {
 	// hasSlot belongs to the goroutine that copies, and to the one that reads for
 	// it.
 	hasSlot bool
+	// silentSince is since when the source has owed an answer and sent nothing,
+	// in nanoseconds from began, 0 if it owes none.
+	silentSince atomic.Int64
 
 	mu       sync.Mutex
 	facts    migration.Facts
@@ -237,8 +241,32 @@ func (c *copying) note(f func(*migration.Facts)) {
 	f(&c.facts)
 }
 
-// stall says why the copy does not go on, "" if it does.
+// stall says why nothing arrives, "" if something does.
 func (c *copying) stall(why string) { c.note(func(f *migration.Facts) { f.Stalled = why }) }
+
+// unwritten says why what has arrived cannot be written, "" if it is.
+func (c *copying) unwritten(why string) { c.note(func(f *migration.Facts) { f.Unwritten = why }) }
+
+// owed says whether the source owes an answer, and heard that some of it has
+// come.
+func (c *copying) owed(owed bool) {
+	var since int64
+	if owed {
+		since = int64(time.Since(c.began))
+	}
+	c.silentSince.Store(since)
+}
+
+func (c *copying) heard() { c.owed(true) }
+
+// silent returns for how long the source has owed an answer and sent nothing.
+func (c *copying) silent() time.Duration {
+	since := time.Duration(c.silentSince.Load())
+	if since == 0 {
+		return 0
+	}
+	return time.Since(c.began) - since
+}
 
 // keep has the source hold what it holds for this copy, until the context ends.
 func (c *copying) keep(ctx context.Context) {
@@ -292,7 +320,10 @@ func (c *copying) state() api.Migration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.facts
-	f.Paused = c.standing().Paused
+	f.Paused, f.Silent = c.standing().Paused, c.silent()
+	if !f.Needed && c.node.diskFull.Load() {
+		f.Unwritten = "the log of this node takes no entries: there is too little free space on its disk"
+	}
 	phase, waiting := f.Phase()
 	c.meter = c.meter.Observe(time.Since(c.began), c.progress.Bytes)
 	s := api.Migration{

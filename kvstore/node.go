@@ -53,7 +53,8 @@ type Options struct {
 	// LogRetainBytes is how much of the log is kept for replicas to catch up from;
 	// see [wal.Options].
 	LogRetainBytes int64
-	// LogFS is the file system of the log. Default [wal.OS].
+	// LogFS is the file system of the log, which also says how much space there
+	// is for the data. Default [wal.OS].
 	LogFS wal.FS
 	// Rules can be broken on purpose, in builds with the tag "planted" only.
 	Rules planted.Rules
@@ -129,6 +130,9 @@ func Open(opts Options) (*Node, error) {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = defaultCacheBytes
 	}
+	if opts.LogFS == nil {
+		opts.LogFS = wal.OS
+	}
 	if opts.Migration == (migration.Settings{}) {
 		opts.Migration = migration.Defaults()
 	}
@@ -188,7 +192,7 @@ func (n *Node) recover(opts Options) error {
 	store, err := storage.Open(storage.Options{
 		Dir: filepath.Join(dir, "data"), StoreID: n.self.Store,
 		ScrubBytesPerSecond: opts.ScrubBytesPerSecond, ScrubEvery: opts.ScrubEvery,
-		CollectPerSecond: opts.CollectPerSecond, Logger: n.log,
+		CollectPerSecond: opts.CollectPerSecond, Free: opts.LogFS.Free, Logger: n.log,
 	})
 	if err != nil {
 		return err

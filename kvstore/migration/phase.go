@@ -1,6 +1,9 @@
 package migration
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Phase is how far a copy is.
 type Phase string
@@ -39,14 +42,20 @@ type Facts struct {
 	// as it may.
 	Source string
 	Busy   bool
-	// Stalled says why nothing arrives or nothing can be written, "" if all is
-	// well.
-	Stalled string
+	// Stalled says why nothing arrives, and Unwritten why what has arrived
+	// cannot be written, "" if all is well.
+	Stalled, Unwritten string
+	// Silent is for how long the source has owed an answer and sent nothing.
+	Silent time.Duration
 	// Primary is the node that leads the partition, "" if there is none.
 	Primary string
 	// Comparing: the copy is being compared.
 	Comparing bool
 }
+
+// silentAfter is for how long a source may send nothing before it is said that
+// the copy waits for it.
+const silentAfter = 3 * time.Second
 
 // Phase returns the phase, and why the copy waits, "" if it does not.
 func (f Facts) Phase() (phase Phase, waiting string) {
@@ -56,19 +65,23 @@ func (f Facts) Phase() (phase Phase, waiting string) {
 	case !f.Needed && f.Primary == "":
 		return CatchingUp, "the partition has no primary"
 	case !f.Needed && f.Comparing:
-		return Comparing, ""
+		return Comparing, f.Unwritten
 	case !f.Needed:
-		return CatchingUp, ""
+		return CatchingUp, f.Unwritten
 	case f.Paused:
 		return Waiting, "moves are paused"
 	case f.Busy:
 		return Waiting, fmt.Sprintf("the source %s gives to as many copies as it may at a time", f.Source)
+	case f.Unwritten != "":
+		return Copying, f.Unwritten
 	case f.Stalled != "" && f.Slot:
 		return Copying, f.Stalled
 	case f.Stalled != "":
 		return Waiting, f.Stalled
 	case !f.Slot:
 		return Waiting, fmt.Sprintf("this node makes %d copies at a time, %d are before this one", f.Limit, f.Ahead)
+	case f.Silent >= silentAfter:
+		return Copying, fmt.Sprintf("the source %s has sent nothing for %v", f.Source, f.Silent.Truncate(time.Second))
 	default:
 		return Copying, ""
 	}

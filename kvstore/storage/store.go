@@ -89,6 +89,9 @@ type Options struct {
 	// kills the process. Choose less than the reserve of the log, which then
 	// stops taking entries first. Negative means none. Default 128 MiB.
 	ReserveBytes int64
+	// Free returns the bytes that may still be written to the file system of a
+	// directory. Default: what the operating system says.
+	Free func(dir string) (uint64, error)
 	// CollectPerSecond is how many keys of dropped generations are deleted in
 	// a second. Default 20000.
 	CollectPerSecond int
@@ -123,6 +126,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = defaultReserveBytes
+	}
+	if o.Free == nil {
+		o.Free = freeBytes
 	}
 	if o.CollectPerSecond == 0 {
 		o.CollectPerSecond = defaultCollectPerSecond
@@ -338,14 +344,23 @@ func signal(slot chan struct{}) {
 	}
 }
 
+// Free returns the bytes that may still be written to the file system.
+func (s *Store) Free() (uint64, error) {
+	free, err := s.opts.Free(s.opts.Dir)
+	if err != nil {
+		return 0, fmt.Errorf("storage: free space of %s: %w", s.opts.Dir, err)
+	}
+	return free, nil
+}
+
 // checkSpace refuses to write below the reserve.
 func (s *Store) checkSpace() error {
 	if s.opts.ReserveBytes < 0 {
 		return nil
 	}
-	free, err := freeBytes(s.opts.Dir)
+	free, err := s.Free()
 	if err != nil {
-		return fmt.Errorf("storage: free space of %s: %w", s.opts.Dir, err)
+		return err
 	}
 	if free < uint64(s.opts.ReserveBytes) {
 		return fmt.Errorf("%w: %d bytes are free in %s, the reserve is %d: free space or lower Options.ReserveBytes",

@@ -76,7 +76,8 @@ const (
 	defaultSegmentBytes = 16 << 20
 	defaultRetainBytes  = 256 << 20
 	defaultBufferBytes  = 8 << 20
-	defaultReserveBytes = 256 << 20
+	// DefaultReserveBytes is that of [Options.ReserveBytes].
+	DefaultReserveBytes = 256 << 20
 	minSegmentBytes     = 4 << 10
 )
 
@@ -114,7 +115,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.SegmentBytes, defaultSegmentBytes)
 	setDefault(&o.RetainBytes, defaultRetainBytes)
 	setDefault(&o.BufferBytes, defaultBufferBytes)
-	setDefault(&o.ReserveBytes, defaultReserveBytes)
+	setDefault(&o.ReserveBytes, DefaultReserveBytes)
 	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > 1<<31 {
 		return o, fmt.Errorf("wal: Options.SegmentBytes is %d: choose 4 KiB to 2 GiB", o.SegmentBytes)
 	}
