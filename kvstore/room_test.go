@@ -40,7 +40,10 @@ func TestCopiesWaitForRoom(t *testing.T) {
 	slowly(t, nodes["a"], 512<<10) // chunks of a quarter of a megabyte
 	target := nodes["c"]
 	target.start()
-	waits := func() bool { m := only(target); return m.Phase == "copying snapshot" && strings.Contains(m.Waiting, "space") }
+	waits := func() bool {
+		m := only(target)
+		return m.Phase == "copying snapshot" && strings.Contains(m.Waiting, "space")
+	}
 
 	chunks.pass <- struct{}{}
 	eventually(t, "a part is there", func() bool { return only(target).Bytes > 0 })

@@ -147,6 +147,9 @@ func (p *Processes) Close() error {
 	return errors.Join(errs...)
 }
 
+// Cluster returns the processes, for what package nemesis has no word for.
+func (p *Processes) Cluster() *localcluster.Cluster { return p.cluster }
+
 // Endpoints returns the HTTP addresses of the nodes.
 func (p *Processes) Endpoints() []string { return p.cluster.Endpoints() }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
+	"github.com/skshohagmiah/clusterkit/kvstore/client"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
 )
 
@@ -63,6 +64,22 @@ func eachBlob(t *testing.T, do func(i int) error) {
 	wg.Wait()
 }
 
+func setBlobs(t *testing.T, ctx context.Context, cl *client.Client) {
+	t.Helper()
+	eachBlob(t, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
+}
+
+func wantBlobs(t *testing.T, ctx context.Context, cl *client.Client) {
+	t.Helper()
+	eachBlob(t, func(i int) error {
+		v, err := cl.Get(ctx, blobKey(i))
+		if err == nil && !bytes.Equal(v.Data, blob(i)) {
+			err = fmt.Errorf("it is not what was written")
+		}
+		return err
+	})
+}
+
 // throttle bounds what each node takes and gives for copies; 0 is no bound.
 func throttle(t *testing.T, ctx context.Context, c *localcluster.Cluster, bytesPerSecond int) {
 	t.Helper()
@@ -107,7 +124,7 @@ func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 	ctx := within(t, 6*time.Minute)
 	c := startCluster(t, ctx, 3, littleLog)
 	cl := clientOf(t, c, 0)
-	eachBlob(t, func(i int) error { _, err := cl.Set(ctx, blobKey(i), blob(i)); return err })
+	setBlobs(t, ctx, cl)
 
 	restart := func(nodes ...int) {
 		for _, i := range nodes {
@@ -162,11 +179,5 @@ func TestFaultsInTheMiddleOfACopy(t *testing.T) {
 			t.Logf("node %s has come and gone", c.Nodes()[target].ID)
 		})
 	}
-	eachBlob(t, func(i int) error {
-		v, err := cl.Get(ctx, blobKey(i))
-		if err == nil && !bytes.Equal(v.Data, blob(i)) {
-			err = fmt.Errorf("it is not what was written")
-		}
-		return err
-	})
+	wantBlobs(t, ctx, cl)
 }

@@ -31,13 +31,17 @@ func newCluster(t *testing.T, nodes int, env ...string) *localcluster.Cluster {
 	}
 	t.Cleanup(func() {
 		c.Close()
-		if t.Failed() {
-			for _, n := range c.Nodes() {
-				t.Logf("the end of the log of %s:\n%s", n.ID, n.LogTail())
-			}
-		}
+		logIfFailed(t, c)
 	})
 	return c
+}
+
+func logIfFailed(t *testing.T, c *localcluster.Cluster) {
+	if t.Failed() {
+		for _, n := range c.Nodes() {
+			t.Logf("the end of the log of %s:\n%s", n.ID, n.LogTail())
+		}
+	}
 }
 
 // startCluster starts a cluster and waits until it is in sync.

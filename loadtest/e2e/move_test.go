@@ -14,14 +14,15 @@ import (
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
 )
 
-// ctl runs kvctl as an operator does.
-func ctl(t *testing.T, ctx context.Context, c *localcluster.Cluster, args ...string) {
+// ctl runs kvctl as an operator does, and returns what it prints.
+func ctl(t *testing.T, ctx context.Context, c *localcluster.Cluster, args ...string) string {
 	t.Helper()
 	args = append(args, "--endpoints", strings.Join(c.Endpoints(), ","), "--timeout", "2m")
 	out, err := exec.CommandContext(ctx, kvctl, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("kvctl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+	return string(out)
 }
 
 // underLoad runs do while clients write registers, numbers and conditional
