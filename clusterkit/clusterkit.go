@@ -148,7 +148,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.events = &eventFeeds{joined: ck.joined, log: ck.log}
 	ck.handover = &handover{nodeID: opts.NodeID, transfer: ck.Transfer, log: ck.log}
 	ck.session = &session{
-		self: ck.Self, dir: dir, state: ck.state, clock: ck.clock, log: ck.log,
+		self: func() Node { return *ck.self.Load() }, dir: dir, state: ck.state, clock: ck.clock, log: ck.log,
 		propose: ck.proposer.propose, renew: ck.renewAnywhere, applied: ck.appliedIndex,
 		awaitMap: ck.awaitMap, changed: ck.ready.notify, dropCopies: !opts.ManagedReplication,
 	}

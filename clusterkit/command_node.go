@@ -10,14 +10,17 @@ const maxRemoved = 1024
 
 // drainCommand begins or ends the draining of a node.
 type drainCommand struct {
-	Node  string `json:"node"`
-	Drain bool   `json:"drain"`
+	Node string `json:"node"`
+	// RaftID is that of the node that is meant: another one that has joined
+	// under its ID since is left alone. "" is whichever there is.
+	RaftID string `json:"raft_id,omitempty"`
+	Drain  bool   `json:"drain"`
 }
 
 func (drainCommand) kind() commandKind { return kindDrain }
 
 func (c drainCommand) apply(m *Map, _ uint64) (*Map, result) {
-	n, bad := nodeAt(m, c.Node)
+	n, bad := nodeMeant(m, c.Node, c.RaftID)
 	if n == nil {
 		return m, bad
 	}
@@ -76,14 +79,16 @@ func (c weightCommand) apply(m *Map, _ uint64) (*Map, result) {
 // that is down loses its copies with it, but never the last complete one.
 type removeCommand struct {
 	Node string `json:"node"`
+	// RaftID is as that of a drainCommand.
+	RaftID string `json:"raft_id,omitempty"`
 }
 
 func (removeCommand) kind() commandKind { return kindRemove }
 
 func (c removeCommand) apply(m *Map, _ uint64) (*Map, result) {
-	n, bad := nodeAt(m, c.Node)
+	n, bad := nodeMeant(m, c.Node, c.RaftID)
 	if n == nil {
-		if m != nil && slices.ContainsFunc(m.Removed, func(r RemovedNode) bool { return r.ID == c.Node }) {
+		if m != nil && slices.ContainsFunc(m.Removed, func(gone RemovedNode) bool { return c.did(m, gone) }) {
 			return m, result{}
 		}
 		return m, bad
@@ -108,6 +113,12 @@ func (c removeCommand) apply(m *Map, _ uint64) (*Map, result) {
 	e := newEdit(m)
 	e.removeNode(*n)
 	return e.result(), result{}
+}
+
+// did reports whether this removal is what was asked for: that of the node that
+// is meant, or of any of its ID if there is none now.
+func (c removeCommand) did(m *Map, gone RemovedNode) bool {
+	return gone.RaftID == c.RaftID || gone.ID == c.Node && m.Node(c.Node) == nil
 }
 
 // someOf lists the first few.
@@ -161,6 +172,16 @@ func nodeAt(m *Map, id string) (*Node, result) {
 		return nil, refuse(codeNoNode, "%q: the nodes are %s", id, someOf(m.nodeIDs()))
 	}
 	return n, result{}
+}
+
+// nodeMeant is nodeAt for a change of the node that has this data directory, ""
+// for any.
+func nodeMeant(m *Map, id, raftID string) (*Node, result) {
+	n, bad := nodeAt(m, id)
+	if n != nil && raftID != "" && n.RaftID != raftID {
+		return nil, refuse(codeStale, "%s is %s now, not %s", id, n.RaftID, raftID)
+	}
+	return n, bad
 }
 
 func (m *Map) nodeIDs() []string {

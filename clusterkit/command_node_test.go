@@ -115,8 +115,58 @@ func TestDrainEmptiesANodeAndRemoveEndsIt(t *testing.T) {
 	if _, verdict := register("n2", "new", 2).apply(m, testTerm); verdict.Code != codeIncarnation {
 		t.Errorf("the number of an earlier session is used again: %+v", verdict)
 	}
-	if m = mustApply(t, m, register("n2", "new", 3)); m.Node("n2").Draining {
-		t.Error("a new node under the old ID is drained")
+	// While it replays the log, a node sees itself as its predecessor was.
+	again := register("n2", "new", 3)
+	again.Node.Draining, again.Node.Stopping = true, true
+	if n := mustApply(t, m, again).Node("n2"); n.Draining || n.Stopping {
+		t.Errorf("a new node under the old ID begins as %+v", n)
+	}
+}
+
+// TestALateOrderSparesTheNextNodeOfTheID repeats what was ordered of a node when
+// it has been removed and another one has joined under its ID.
+func TestALateOrderSparesTheNextNodeOfTheID(t *testing.T) {
+	m := mustApply(t, settle(t, fourNodes(t)), drainCommand{Node: "n2", RaftID: "n2/s2", Drain: true})
+	m = mustApply(t, settle(t, m), removeCommand{Node: "n2", RaftID: "n2/s2"})
+	for _, id := range []string{"", "n2/s2", "n2/"} {
+		mustRefuse(t, m, drainCommand{Node: "n2", RaftID: id, Drain: true}, "no such node")
+		if again := mustApply(t, m, removeCommand{Node: "n2", RaftID: id}); again != m {
+			t.Errorf("the removal of %q is made twice", id)
+		}
+	}
+	m = mustApply(t, m, register("n2", "new", 3))
+	for _, id := range []string{"n2/s2", "n2/"} {
+		if next, verdict := (drainCommand{Node: "n2", RaftID: id, Drain: true}).apply(m, testTerm); next != m || !errors.Is(verdict.err(), ErrStale) {
+			t.Errorf("a drain of %s: %+v", id, verdict)
+		}
+	}
+	if again := mustApply(t, m, removeCommand{Node: "n2", RaftID: "n2/s2"}); again != m {
+		t.Error("a late removal changes the map")
+	}
+	if next, verdict := (removeCommand{Node: "n2", RaftID: "n2/never"}).apply(m, testTerm); next != m || !errors.Is(verdict.err(), ErrStale) {
+		t.Errorf("the removal of a node that never was: %+v", verdict)
+	}
+	if m = mustApply(t, m, drainCommand{Node: "n2", RaftID: "n2/new", Drain: true}); !m.Node("n2").Draining {
+		t.Error("the present node is not drained")
+	}
+}
+
+// TestANodeRegistersWithWhatItWasToldAlone has a map in which an earlier node of
+// the same ID is drained, as one has that joins and has not seen all of the log.
+func TestANodeRegistersWithWhatItWasToldAlone(t *testing.T) {
+	c := newTestCluster(t, Config{})
+	ck, err := NewClusterKit(c.options("node-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ck.Stop() })
+	ck.state.current.Store(mustApply(t, foundedMap(1, 3), register("node-1", "removed", 1),
+		weightCommand{Node: "node-1", Weight: 7}))
+	drained := *ck.Map()
+	drained.Nodes[0].Draining = true
+	ck.state.current.Store(&drained)
+	if n := ck.session.self(); n.Draining || n.Weight != 1 {
+		t.Errorf("it registers as %+v", n)
 	}
 }
 

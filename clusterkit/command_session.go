@@ -43,6 +43,7 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 	e := newEdit(m)
 	node := c.Node
 	node.Weight = max(1, node.Weight)
+	node.Draining, node.Stopping = false, false
 	if old := m.Node(c.Node.ID); old != nil {
 		// What operators decide lasts longer than a process.
 		node.Weight, node.Draining = old.Weight, old.Draining

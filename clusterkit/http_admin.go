@@ -56,9 +56,9 @@ func (a *api) awaitRemoval(w *responder, r *http.Request, id string, remove func
 	if !errors.Is(err, ErrDraining) {
 		return w.done(err)
 	}
-	answer := drainingAnswer{Node: id, Message: err.Error() + ": repeat the request to wait for its end"}
+	answer := drainingAnswer{Node: nodeIDOf(id), Message: err.Error() + ": repeat the request to wait for its end"}
 	if m := a.ck.Map(); m != nil {
-		answer.Copies = m.copiesOn(id)
+		answer.Copies = m.copiesOn(answer.Node)
 	}
 	return w.json(http.StatusAccepted, answer)
 }

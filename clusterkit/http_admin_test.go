@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -89,9 +90,13 @@ func TestAdministrationOverHTTP(t *testing.T) {
 	}
 	shows("/nodes/"+gone, "draining", true)
 	do("POST", "/moves/resume", "", 204)
-	do("POST", "/nodes/"+gone+"/decommission?timeout=1m", "", 204)
+	named := url.PathEscape(c.nodes[via].Map().Node(gone).RaftID)
+	do("POST", "/nodes/"+gone+"%2Fanother-directory/drain", "", 409)
+	do("POST", "/nodes/"+named+"/decommission?timeout=1m", "", 204)
+	do("POST", "/nodes/"+named+"/decommission", "", 204)
 	do("POST", "/nodes/"+gone+"/decommission", "", 204)
 	do("DELETE", "/nodes/"+gone, "", 204)
+	do("DELETE", "/nodes/"+named, "", 204)
 	c.eventually("removal", func() bool { return c.ask(via, "/nodes/"+gone).status == 404 })
 	c.stop(gone)
 

@@ -3,7 +3,6 @@ package clusterkit
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -17,9 +16,8 @@ func (ck *ClusterKit) leaderNode() (id, addr string) {
 		return "", ""
 	}
 	peer, server := r.LeaderWithID()
-	id, _, _ = strings.Cut(string(server), "/")
 	_, addr = splitPeerAddr(string(peer))
-	return id, addr
+	return nodeIDOf(string(server)), addr
 }
 
 // handOnLeadership does nothing on a node that does not lead Raft.
@@ -137,8 +135,9 @@ func (c *controller) objection(proposed command) error {
 			return fmt.Errorf("%w: %s was removed and votes still", ErrNoLeader, proposed.Node.ID)
 		}
 	case removeCommand:
-		if m := c.state.Map(); m != nil {
-			return m.needsVote(c.book.servers(), proposed.Node)
+		m := c.state.Map()
+		if n, _ := nodeMeant(m, proposed.Node, proposed.RaftID); n != nil {
+			return m.needsVote(c.book.servers(), n.ID)
 		}
 	}
 	return nil

@@ -14,13 +14,24 @@ import (
 //
 // Drain may be repeated, and called on any node. Its errors match [ErrRefused],
 // [ErrNoLeader] or [ErrUnknown], as those of the methods below.
-func (ck *ClusterKit) Drain(ctx context.Context, nodeID string) error {
-	return ck.change(ctx, "drain "+nodeID, drainCommand{Node: nodeID, Drain: true})
+//
+// The node may be named by its [Node.RaftID] instead of its ID. A call that
+// comes late then never hits another node that has joined under the same ID
+// meanwhile: it fails with [ErrStale].
+func (ck *ClusterKit) Drain(ctx context.Context, node string) error {
+	_, err := ck.changeNode(ctx, "drain", node, drainOf(true))
+	return err
 }
 
-// Undrain ends a drain: the node gets its share of the copies again.
-func (ck *ClusterKit) Undrain(ctx context.Context, nodeID string) error {
-	return ck.change(ctx, "undrain "+nodeID, drainCommand{Node: nodeID})
+// Undrain ends a drain: the node gets its share of the copies again. It takes
+// the names that [ClusterKit.Drain] takes.
+func (ck *ClusterKit) Undrain(ctx context.Context, node string) error {
+	_, err := ck.changeNode(ctx, "undrain", node, drainOf(false))
+	return err
+}
+
+func drainOf(drain bool) func(id, raftID string) command {
+	return func(id, raftID string) command { return drainCommand{Node: id, RaftID: raftID, Drain: drain} }
 }
 
 // SetWeight changes the capacity of a node relative to the others', 1 to 1000.
@@ -32,41 +43,88 @@ func (ck *ClusterKit) SetWeight(ctx context.Context, nodeID string, weight int) 
 // Remove removes a node for good: its data directory is never let in again.
 // A node that is up has to be empty; one that is down is given up with its
 // copies, which are made anew elsewhere at once. It is refused when the node
-// has the last complete copy of a partition.
-func (ck *ClusterKit) Remove(ctx context.Context, nodeID string) error {
-	return ck.change(ctx, "remove "+nodeID, removeCommand{Node: nodeID})
+// has the last complete copy of a partition. To remove a node that was removed
+// already changes nothing. It takes the names that [ClusterKit.Drain] takes.
+func (ck *ClusterKit) Remove(ctx context.Context, node string) error {
+	_, err := ck.changeNode(ctx, "remove", node, removal)
+	return err
 }
+
+func removal(id, raftID string) command { return removeCommand{Node: id, RaftID: raftID} }
 
 // Decommission drains a node, waits until it is empty, and removes it. When
 // the context ends before, or no leader can be reached, the error matches
-// [ErrDraining]: the drain goes on, and the call may be repeated.
-func (ck *ClusterKit) Decommission(ctx context.Context, nodeID string) error {
-	err := ck.Drain(ctx, nodeID)
-	if errors.Is(err, ErrNoNode) {
+// [ErrDraining]: the drain goes on, and the call may be repeated. It takes the
+// names that [ClusterKit.Drain] takes; by ID it is of the node that has the ID
+// when the drain begins, to the end.
+func (ck *ClusterKit) Decommission(ctx context.Context, node string) error {
+	raftID, err := ck.changeNode(ctx, "drain", node, drainOf(true))
+	if errors.Is(err, ErrNoNode) || errors.Is(err, ErrStale) {
 		// It may have been removed by an earlier call.
-		return ck.Remove(ctx, nodeID)
+		return ck.Remove(ctx, node)
 	}
 	if err != nil {
 		return err
 	}
+	id := nodeIDOf(raftID)
 	copies := 0
 	for m := range ck.Watch(ctx) {
-		if copies = m.copiesOn(nodeID); copies > 0 {
-			continue
+		if n := m.Node(id); n != nil && n.RaftID == raftID {
+			if copies = m.copiesOn(id); copies > 0 {
+				continue
+			}
 		}
-		switch err := ck.Remove(ctx, nodeID); {
+		switch err := ck.Remove(ctx, raftID); {
 		case errors.Is(err, ErrNoLeader):
-			return fmt.Errorf("decommission %s: %w: %w", nodeID, ErrDraining, err)
-		case !errors.Is(err, ErrRefused) || m.Node(nodeID) == nil:
+			return fmt.Errorf("decommission %s: %w: %w", node, ErrDraining, err)
+		case !errors.Is(err, ErrRefused) || m.Node(id) == nil:
 			return err
 		}
 		// A copy was assigned to it meanwhile, before the drain was known.
 	}
-	ended := ctx.Err()
-	if ended == nil {
-		ended = ErrStopped
+	return fmt.Errorf("decommission %s: it still holds %d copies, %w: %w", node, copies, ErrDraining, ck.ended(ctx))
+}
+
+// ended says why a watch has.
+func (ck *ClusterKit) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return fmt.Errorf("decommission %s: it still holds %d copies, %w: %w", nodeID, copies, ErrDraining, ended)
+	return ErrStopped
+}
+
+// changeNode proposes a change of one node, and returns the Raft ID of that
+// which it was made to. A node that is named by its ID is the one that the state
+// machine has under it, although this node's map may not show it yet.
+func (ck *ClusterKit) changeNode(ctx context.Context, verb, node string, of func(id, raftID string) command) (string, error) {
+	operation := verb + " " + node
+	id := nodeIDOf(node)
+	if id != node {
+		return node, ck.change(ctx, operation, of(id, node))
+	}
+	if ck.Map() == nil {
+		return "", fmt.Errorf("%s: %w: this node has no map yet", operation, ErrNoLeader)
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	stale, tried := error(nil), ""
+	for m := range ck.Watch(ctx) {
+		raftID := serverID(id, "") // which no node has
+		if n := m.Node(id); n != nil {
+			raftID = n.RaftID
+		}
+		if raftID == tried {
+			continue
+		}
+		tried = raftID
+		if stale = ck.change(ctx, operation, of(id, raftID)); !errors.Is(stale, ErrStale) {
+			return raftID, stale
+		}
+	}
+	if stale != nil {
+		return "", stale
+	}
+	return "", fmt.Errorf("%s: %w: %w", operation, ErrNoLeader, ck.ended(ctx))
 }
 
 // Leave decommissions this node and stops it. Done is closed with [ErrLeft].

@@ -3,6 +3,8 @@ package clusterkit
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -69,6 +71,7 @@ func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := c.nodes[victim]
+	was := gone.Self().RaftID
 	select {
 	case <-gone.Done():
 	case <-ctx.Done():
@@ -83,6 +86,30 @@ func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
 	if err := via.Decommission(ctx, c.leader()); !errors.Is(err, ErrRefused) {
 		t.Errorf("three nodes are decommissioned to two: %v", err)
 	}
+
+	// Another node joins under the ID. What was ordered of the first is over.
+	if err := os.RemoveAll(filepath.Join(c.dir, victim)); err != nil {
+		t.Fatal(err)
+	}
+	c.start(nil, victim)
+	c.ready(victim)
+	c.settled(3)
+	for order, do := range map[string]func(context.Context, string) error{
+		"decommission": via.Decommission, "drain": via.Drain, "remove": via.Remove,
+	} {
+		if err := do(ctx, was); err != nil && (order != "drain" || !errors.Is(err, ErrStale)) {
+			t.Errorf("a late %s: %v", order, err)
+		} else if err == nil && order == "drain" {
+			t.Error("a node that is gone was drained")
+		}
+	}
+	if n := via.Map().Node(victim); n == nil || n.Draining {
+		t.Errorf("a late order hit %+v", n)
+	}
+	if err := via.Drain(ctx, victim); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("drain of the new node", func() bool { return via.Map().Node(victim).Draining })
 }
 
 func TestTheLeaderLeaves(t *testing.T) {

@@ -33,11 +33,8 @@ func (p *proposer) propose(ctx context.Context, c command) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, proposeTimeout)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	for delay := minRetryDelay; ; delay = min(2*delay, maxRetryDelay) {
 		verdict, err := p.once(ctx, c, encoded)
 		if err == nil {
@@ -52,6 +49,14 @@ func (p *proposer) propose(ctx context.Context, c command) (result, error) {
 		case <-time.After(delay):
 		}
 	}
+}
+
+// bounded gives a context a deadline if it has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, proposeTimeout)
 }
 
 // once makes one attempt. A registration, which may be repeated under its

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -269,6 +268,5 @@ func (m *Map) wasRemoved(id raft.ServerID) bool {
 // nodeOfServer returns the node that the server belongs to, perhaps under
 // another identity by now; nil if there is none.
 func (m *Map) nodeOfServer(id raft.ServerID) *Node {
-	nodeID, _, _ := strings.Cut(string(id), "/")
-	return m.Node(nodeID)
+	return m.Node(nodeIDOf(string(id)))
 }

@@ -13,6 +13,9 @@ import (
 // session is this node's end of its session with the leader: it opens one,
 // renews it, and opens another when it was ended.
 type session struct {
+	// self is this node as it was configured. What operators decided about it
+	// the state machine knows; this node's own map may show an earlier node of
+	// the same ID.
 	self    func() Node
 	dir     *dataDir
 	state   *fsm

@@ -66,12 +66,25 @@ func (w *simWorld) committed(prev, next *Map, c command) {
 			w.elected(was, is, next, c)
 		}
 	}
+	w.orderedFor(prev, next, c)
 	switch c := c.(type) {
 	case endSessionCommand:
 		w.result.endings++
 		w.mix(uint64(len(c.Sessions)))
 	case registerCommand:
 		w.mix(c.Node.Incarnation)
+	}
+}
+
+// orderedFor: a node is drained by an order, and by none for another node.
+func (w *simWorld) orderedFor(prev, next *Map, c command) {
+	order, _ := c.(drainCommand)
+	for _, is := range next.Nodes {
+		was := prev.Node(is.ID)
+		before := was != nil && was.Draining
+		if is.Draining && !before && (order.Node != is.ID || order.RaftID != "" && order.RaftID != is.RaftID) {
+			w.violate("%T: %s is drained, which nobody has ordered", c, is.RaftID)
+		}
 	}
 }
 

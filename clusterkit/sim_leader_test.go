@@ -247,8 +247,8 @@ func (n *simNode) objection(command command) error {
 			return ErrNoLeader
 		}
 	case removeCommand:
-		if n.m != nil {
-			return n.m.needsVote(n.w.raft.servers, c.Node)
+		if node, _ := nodeMeant(n.m, c.Node, c.RaftID); node != nil {
+			return n.m.needsVote(n.w.raft.servers, node.ID)
 		}
 	}
 	return nil

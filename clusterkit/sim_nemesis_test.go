@@ -64,15 +64,20 @@ func (w *simWorld) nemesis() {
 // operate orders something, as an operator does.
 func (w *simWorld) operate(n *simNode) {
 	w.result.orders++
+	meant := n.raftID
+	if w.chance(0.5) {
+		meant = "" // whichever there is by then
+	}
 	orders := []command{
-		drainCommand{Node: n.name, Drain: w.chance(0.6)},
+		drainCommand{Node: n.name, RaftID: meant, Drain: w.chance(0.6)},
 		weightCommand{Node: n.name, Weight: 1 + w.rng.IntN(3)},
 		replicationCommand{ReplicationFactor: 2 + w.rng.IntN(2)},
 		pauseCommand{Paused: w.chance(0.5)},
 		cancelCommand{},
 	}
 	if w.opt.removals {
-		orders = append(orders, removeCommand{Node: n.name}, removeCommand{Node: n.name})
+		remove := removeCommand{Node: n.name, RaftID: meant}
+		orders = append(orders, remove, remove)
 	}
 	w.order(orders[w.rng.IntN(len(orders))])
 }

@@ -11,11 +11,12 @@ import (
 // it: what the simulation never catches it does not check.
 func TestPlanted(t *testing.T) {
 	const limit = 20000
-	const primaries, writes = "but that is", "has not got write"
+	const primaries, writes, drained = "but that is", "has not got write", "nobody has ordered"
 	for rule, verdict := range map[simRule]string{
 		breakWait: primaries, breakBarrier: primaries, breakAsked: primaries, breakRate: primaries, breakDeposed: primaries,
 		breakMap: primaries, breakTerm: primaries, breakGiveUp: primaries, breakIncarnation: primaries,
 		breakInSync: "is elected", breakKeep: writes, breakAssignment: writes,
+		breakSelf: drained, breakOrder: drained,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()

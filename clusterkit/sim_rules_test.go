@@ -22,6 +22,8 @@ const (
 	breakIncarnation simRule = "an incarnation is used for two sessions"
 	breakKeep        simRule = "copies that miss writes stay in sync"
 	breakAssignment  simRule = "the acknowledgement of an earlier assignment counts"
+	breakSelf        simRule = "a node that joins says itself whether it is drained"
+	breakOrder       simRule = "an order for a node counts for the next of its ID"
 )
 
 // begun breaks what the leader knows at the beginning of its term.
@@ -87,8 +89,20 @@ func (r simRule) apply(c command, m *Map, term uint64) (*Map, result) {
 			c.Member = now
 		}
 		return c.apply(m, term)
+	case drainCommand:
+		if r == breakOrder {
+			c.RaftID = ""
+		}
+		return c.apply(m, term)
 	case registerCommand:
 		c.DropCopies = c.DropCopies && r != breakKeep
+		if r == breakSelf && m.Node(c.Node.ID) == nil {
+			next, verdict := c.apply(m, term)
+			if next != m {
+				next.Node(c.Node.ID).Draining = c.Node.Draining
+			}
+			return next, verdict
+		}
 		if r == breakIncarnation {
 			if n := m.Node(c.Node.ID); n != nil && !n.Alive && n.Incarnation == c.Node.Incarnation {
 				forgot := *m

@@ -52,8 +52,17 @@ func (n *simNode) open() {
 	})
 }
 
+// self is this node as it sees itself, which may be what it has read in the log of
+// a node that had its ID before.
 func (n *simNode) self(incarnation uint64) Node {
-	return Node{ID: n.name, Store: n.store, RaftID: n.raftID, RaftAddr: n.name + ":1", Incarnation: incarnation}
+	self := Node{ID: n.name, Store: n.store, RaftID: n.raftID, RaftAddr: n.name + ":1", Incarnation: incarnation}
+	if n.m == nil {
+		return self
+	}
+	if known := n.m.Node(n.name); known != nil {
+		self.Draining = known.Draining
+	}
+	return self
 }
 
 // server is the node in Raft's configuration.

@@ -15,6 +15,13 @@ import (
 // that is lost takes the identity with it: its votes are not there to be kept.
 func serverID(nodeID, dir string) string { return nodeID + "/" + dir }
 
+// nodeIDOf returns the node ID in a serverID. What is a node ID already stays as
+// it is.
+func nodeIDOf(serverID string) string {
+	id, _, _ := strings.Cut(serverID, "/")
+	return id
+}
+
 // peerAddr is a Raft address. It carries the identity that is meant to be
 // reached, so that the stream layer can check it: "serverID@host:port".
 func peerAddr(id, addr string) string { return id + "@" + addr }

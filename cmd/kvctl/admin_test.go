@@ -56,7 +56,12 @@ func TestAdministration(t *testing.T) {
 		{"node remove n1", map[string]string{"DELETE /nodes/n1": "204"}, exitOK, nil, ""},
 		{"node weight n1 2", map[string]string{`PUT /nodes/n1/weight {"weight":2}`: "204"}, exitOK, nil, ""},
 		{"node weight n1 two", nil, exitUsage, nil, "give a whole number"},
-		{"node decommission n1", map[string]string{"POST /nodes/n1/decommission?timeout=5s": "204"}, exitOK, nil, ""},
+		{"node decommission n1", map[string]string{
+			"GET /nodes/n1": `200 {"id":"n1","raft_id":"n1/d1"}`, "POST /nodes/n1%2Fd1/decommission?timeout=5s": "204",
+		}, exitOK, nil, ""},
+		{"node decommission n1", map[string]string{
+			"GET /nodes/n1": `404 {"error":{"code":"unknown_node","message":"no such node"}}`, "POST /nodes/n1/decommission?timeout=5s": "204",
+		}, exitOK, nil, ""},
 		{"partition rebalance", map[string]string{"POST /moves/resume": "204"}, exitOK, nil, ""},
 		{"partition rebalance --drain n1", nil, exitUsage, nil, "go with --dry-run"},
 		{"partition rebalance --dry-run --drain n1", map[string]string{

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,6 +26,7 @@ type node struct {
 	Weight      int               `json:"weight"`
 	Draining    bool              `json:"draining,omitempty"`
 	Store       string            `json:"store"`
+	RaftID      string            `json:"raft_id"`
 	Incarnation uint64            `json:"incarnation"`
 	Alive       bool              `json:"alive"`
 }
@@ -202,14 +204,22 @@ func (k *kvctl) decommissionCommand() *cobra.Command {
 }
 
 // decommission repeats the request, which waits for a few seconds each time,
-// and tells how much is left.
+// and tells how much is left. It is of the node that has the ID now: none of the
+// requests hits another that joins under it when this one has been removed.
 func (a *admin) decommission(ctx context.Context, progress io.Writer, id string) error {
+	var meant node
+	switch _, err := a.call(ctx, http.MethodGet, nodePath(id), nil, &meant); {
+	case errors.As(err, new(*absent)):
+		meant.RaftID = id // it may have been removed already
+	case err != nil:
+		return err
+	}
 	told := -1
 	for {
 		var left struct {
 			Copies int `json:"copies"`
 		}
-		status, err := a.call(ctx, http.MethodPost, nodePath(id)+"/decommission?timeout=5s", nil, &left)
+		status, err := a.call(ctx, http.MethodPost, nodePath(meant.RaftID)+"/decommission?timeout=5s", nil, &left)
 		if err != nil || status != http.StatusAccepted {
 			return err
 		}

@@ -32,6 +32,9 @@ type Node struct {
 	Name string `json:"name"`
 	// IP is the node's HTTP address, host:port.
 	IP string `json:"ip"`
+	// RaftID is the node's ID and its data directory: it tells a node from the
+	// next one that has its ID.
+	RaftID string `json:"raft_id"`
 	// Incarnation counts the sessions of the node; each start opens a new one.
 	Incarnation uint64 `json:"incarnation"`
 	// Alive is true while the node renews its session.

@@ -43,7 +43,7 @@ type Options struct {
 	// faults are begun at least.
 	Rounds   int
 	Duration time.Duration
-	// RecoverWithin bounds how long the cluster may take to be whole again.
+	// RecoverWithin is as in [nemesis.Options].
 	RecoverWithin time.Duration
 	// MaxUnavailable is how long no write to some part of the keys may succeed
 	// because of a fault.

@@ -47,6 +47,8 @@ type container struct{ name, id, addr string }
 const (
 	containerNodes = 3
 	closeWithin    = time.Minute
+	// runWithin bounds a program that nobody else bounds.
+	runWithin = 30 * time.Second
 )
 
 // StartContainers starts a cluster of new containers, with images and volumes of
@@ -283,7 +285,9 @@ func (c *Containers) Start(ctx context.Context, nodes ...string) error {
 func (c *Containers) Running(node string) bool {
 	for _, n := range c.nodes {
 		if n.name == node {
-			state, err := c.run(context.Background(), "docker", "inspect", "-f", "{{.State.Running}}", n.id)
+			ctx, cancel := context.WithTimeout(context.Background(), runWithin)
+			defer cancel()
+			state, err := c.run(ctx, "docker", "inspect", "-f", "{{.State.Running}}", n.id)
 			return err == nil && state == "true"
 		}
 	}
@@ -291,13 +295,15 @@ func (c *Containers) Running(node string) bool {
 }
 
 // Pause lets nodes stand still.
-func (c *Containers) Pause(nodes ...string) error {
-	return c.docker(context.Background(), "pause", nodes...)
-}
+func (c *Containers) Pause(nodes ...string) error { return c.briefly("pause", nodes) }
 
 // Resume lets them go on.
-func (c *Containers) Resume(nodes ...string) error {
-	return c.docker(context.Background(), "unpause", nodes...)
+func (c *Containers) Resume(nodes ...string) error { return c.briefly("unpause", nodes) }
+
+func (c *Containers) briefly(what string, nodes []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), runWithin)
+	defer cancel()
+	return c.docker(ctx, what, nodes...)
 }
 
 // Isolate takes a node from its network.

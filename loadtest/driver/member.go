@@ -32,7 +32,7 @@ func (p *Processes) Join(ctx context.Context) (string, error) {
 
 // Drain empties a node.
 func (p *Processes) Drain(ctx context.Context, node string) error {
-	if err := p.ask(ctx, node, "drain"); err != nil {
+	if err := p.order(ctx, node, "drain"); err != nil {
 		return err
 	}
 	return p.await(ctx, fmt.Sprintf("%s to be empty", node), func(s *client.Status) bool {
@@ -44,7 +44,7 @@ func (p *Processes) Drain(ctx context.Context, node string) error {
 
 // Undrain ends a drain.
 func (p *Processes) Undrain(ctx context.Context, node string) error {
-	return p.ask(ctx, node, "undrain")
+	return p.order(ctx, node, "undrain")
 }
 
 // Leave has a node leave the cluster and end.
@@ -53,16 +53,32 @@ func (p *Processes) Leave(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.ask(ctx, node, "decommission"); err != nil {
+	if err := p.order(ctx, node, "decommission"); err != nil {
 		return err
 	}
 	return p.cluster.Left(ctx, i)
 }
 
-// ask asks the cluster to do something with a node, again and again until that is
-// done or ctx ends, as the administration's answers ask for.
-func (p *Processes) ask(ctx context.Context, node, what string) error {
-	path := "/nodes/" + url.PathEscape(node) + "/" + what
+// order has the cluster do something with a node, the one that has this ID now.
+func (p *Processes) order(ctx context.Context, node, what string) error {
+	var raftID string
+	if err := p.await(ctx, node+" to be known", func(s *client.Status) bool {
+		for _, n := range s.Nodes {
+			if n.ID == node {
+				raftID = n.RaftID
+			}
+		}
+		return raftID != ""
+	}); err != nil {
+		return err
+	}
+	return p.ask(ctx, node, "/nodes/"+url.PathEscape(raftID)+"/"+what)
+}
+
+// ask sends a request of the administration to one node after the other, but not
+// to that which it is about, again and again until it is done or ctx ends, as the
+// answers ask for.
+func (p *Processes) ask(ctx context.Context, node, path string) error {
 	for {
 		var failure error
 		for _, n := range p.cluster.Nodes() {
@@ -75,8 +91,6 @@ func (p *Processes) ask(ctx context.Context, node, what string) error {
 				failure = err
 			case status == http.StatusNoContent, status == http.StatusOK:
 				return nil
-			case status == http.StatusNotFound && what == "decommission":
-				return nil // an earlier request, whose answer was lost, has done it
 			default:
 				failure = fmt.Errorf("%s answered %d: %s", n.HTTPAddr, status, body)
 			}
@@ -84,7 +98,7 @@ func (p *Processes) ask(ctx context.Context, node, what string) error {
 		select {
 		case <-time.After(pollInterval):
 		case <-ctx.Done():
-			return fmt.Errorf("%s %s: %w (%w)", what, node, failure, context.Cause(ctx))
+			return fmt.Errorf("POST %s: %w (%w)", path, failure, context.Cause(ctx))
 		}
 	}
 }

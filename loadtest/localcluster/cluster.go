@@ -197,7 +197,7 @@ func (c *Cluster) Status(ctx context.Context) (*client.Status, error) {
 // Kill9 ends node i as a power cut would, and waits until its process is gone.
 func (c *Cluster) Kill9(ctx context.Context, i int) error {
 	n := c.Nodes()[i]
-	if err := n.kill(); err != nil {
+	if err := n.kill(ctx); err != nil {
 		return err
 	}
 	c.remember(ctx, n)
@@ -207,7 +207,7 @@ func (c *Cluster) Kill9(ctx context.Context, i int) error {
 // KillAll ends all nodes at once as a power cut would.
 func (c *Cluster) KillAll(ctx context.Context) error {
 	c.remember(ctx, c.Nodes()...)
-	return c.each(func(n *Node) error { return n.kill() })
+	return c.each(func(n *Node) error { return n.kill(ctx) })
 }
 
 // Pause stops the process of node i where it stands, and Continue lets it go on.

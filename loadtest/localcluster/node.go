@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
@@ -219,7 +220,7 @@ func (n *Node) end(s syscall.Signal) *process {
 	return n.process
 }
 
-func (n *Node) kill() error {
+func (n *Node) kill(ctx context.Context) error {
 	if err := n.died(); err != nil {
 		return err
 	}
@@ -227,7 +228,11 @@ func (n *Node) kill() error {
 		return fmt.Errorf("kill %s: it is not running", n.ID)
 	}
 	p := n.end(syscall.SIGKILL)
-	<-p.done
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return fmt.Errorf("kill %s: it is not gone yet: %w", n.ID, context.Cause(ctx))
+	}
 	n.log.Info("killed", "node", n.ID, "pid", p.pid())
 	return nil
 }
@@ -286,10 +291,18 @@ func (n *Node) wipe() error {
 // HasLeft reports whether the node has left the cluster.
 func (n *Node) HasLeft() bool { return n.left.Load() }
 
+// endsWithin bounds how long a node that is killed is waited for: its process may
+// be in the hands of a disk that does not answer.
+const endsWithin = 30 * time.Second
+
 // release ends the node for good.
 func (n *Node) release() {
 	if n.Running() {
-		<-n.end(syscall.SIGKILL).done
+		select {
+		case <-n.end(syscall.SIGKILL).done:
+		case <-time.After(endsWithin):
+			n.log.Warn("killed, and not gone yet", "node", n.ID, "pid", n.PID())
+		}
 	}
 	n.client.Close()
 	n.mu.Lock()

@@ -18,6 +18,9 @@ type Driver interface {
 	// AwaitInSync waits until all nodes run and every partition has all its
 	// copies in sync.
 	AwaitInSync(ctx context.Context) error
+	// Diagnose says of each node how it is and what it waits for, for people who
+	// want to know why a cluster does not recover.
+	Diagnose(ctx context.Context) string
 	// Lacks says why something cannot be done here, "" if it can.
 	Lacks(Means) string
 }

@@ -29,6 +29,8 @@ type fake struct {
 	refuses bool
 	// fails is an act that fails.
 	fails string
+	// sticks is true if the cluster is never whole again after a fault.
+	sticks bool
 }
 
 func newFake() *fake {
@@ -102,11 +104,17 @@ func (f *fake) trouble() error {
 	return nil
 }
 
-func (f *fake) AwaitInSync(context.Context) error {
+func (f *fake) AwaitInSync(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.sticks && len(f.acts) > 0 {
+		<-ctx.Done()
+		return fmt.Errorf("a is drained: %w", context.Cause(ctx))
+	}
 	return f.trouble()
 }
+
+func (f *fake) Diagnose(context.Context) string { return "a: it waits for a copy" }
 
 func (f *fake) Lacks(m Means) string {
 	if m == f.lacking {

@@ -43,17 +43,16 @@ type Options struct {
 	// strikes are begun at least. Those with times happen once.
 	Rounds   int
 	Duration time.Duration
-	// RecoverWithin bounds how long a cluster may take to be in sync again.
+	// RecoverWithin bounds how long a fault may take to begin, moves of data
+	// included, and how long it may take until it is healed and all copies are in
+	// sync again. Whatever takes longer fails the run, with a diagnosis.
 	RecoverWithin time.Duration
 	// Told, if not nil, is told of each window as it begins and as it ends.
 	Told func(Window)
 }
 
-// beginWithin and healWithin bound the acts themselves, moves of data included.
-const (
-	beginWithin = 3 * time.Minute
-	healWithin  = 5 * time.Minute
-)
+// diagnoseWithin bounds how long it may take to find out what is wrong.
+const diagnoseWithin = 15 * time.Second
 
 // ErrNotRecovered is returned when a cluster could not be healed, or did not
 // recover in time: nothing more can be done to it.
@@ -132,22 +131,21 @@ func (r *runner) strike(ctx context.Context, step Step) error {
 	if err != nil {
 		return err
 	}
-	r.act(ctx, step, scenes, &w)
-	r.recover(ctx, &w)
+	r.act(ctx, step, &w, scenes)
 	r.windows = append(r.windows, w)
 	r.tell(w)
 	if w.Failure != "" && ctx.Err() == nil {
-		return fmt.Errorf("%w: %s: %s", ErrNotRecovered, w.Fault, w.Failure)
+		return fmt.Errorf("%w: %s: %s\n%s", ErrNotRecovered, w.Fault, w.Failure, r.diagnose(ctx))
 	}
 	return nil
 }
 
 // prepare waits until the cluster may be hurt, and looks at it.
 func (r *runner) prepare(ctx context.Context, step Step, w *Window) ([]*scene, error) {
-	waiting, cancel := context.WithTimeout(ctx, r.RecoverWithin)
+	waiting, cancel := r.within(ctx)
 	defer cancel()
 	if err := r.Driver.AwaitInSync(waiting); err != nil {
-		return nil, fmt.Errorf("%w before %s: %w", ErrNotRecovered, w.Fault, err)
+		return nil, fmt.Errorf("%w before %s: %w\n%s", ErrNotRecovered, w.Fault, err, r.diagnose(ctx))
 	}
 	status, err := r.Driver.Status(waiting)
 	if err != nil {
@@ -175,27 +173,28 @@ func lastFirst(specs []Spec) []Spec {
 	})
 }
 
-// act begins, holds and heals.
-func (r *runner) act(ctx context.Context, step Step, scenes []*scene, w *Window) {
-	w.Began = time.Now()
-	if w.NotRun != "" {
-		w.Healed = w.Began
-		return
-	}
-	beginning, cancel := context.WithTimeout(ctx, beginWithin)
+// within bounds one thing that a cluster is waited for.
+func (r *runner) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.RecoverWithin, fmt.Errorf("it took longer than %v", r.RecoverWithin))
+}
+
+func (r *runner) diagnose(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), diagnoseWithin)
 	defer cancel()
-	for _, s := range scenes {
-		f, _ := faultOf(s.spec.Name)
-		if err := f.begin(beginning, s); err != nil && ctx.Err() == nil {
-			w.fail("begin %s: %v", s.spec, err)
-			break
-		}
+	return r.Driver.Diagnose(ctx)
+}
+
+// act begins, holds and heals, and waits until the cluster is whole.
+func (r *runner) act(ctx context.Context, step Step, w *Window, scenes []*scene) {
+	w.Began = time.Now()
+	if w.NotRun == "" {
+		r.begin(ctx, w, scenes)
+		r.tell(*w)
 	}
-	r.tell(*w)
 	if w.Failure == "" && w.NotRun == "" {
 		wait(ctx, step.Hold)
 	}
-	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+	healing, cancel := r.within(context.WithoutCancel(ctx))
 	defer cancel()
 	for _, s := range slices.Backward(scenes) {
 		if err := s.heal(healing); err != nil {
@@ -203,17 +202,25 @@ func (r *runner) act(ctx context.Context, step Step, scenes []*scene, w *Window)
 		}
 	}
 	w.Healed = time.Now()
-}
-
-// recover waits until the cluster is whole. It is not needed when nobody waits
-// for it any more.
-func (r *runner) recover(ctx context.Context, w *Window) {
-	recovering, cancel := context.WithTimeout(ctx, r.RecoverWithin)
-	defer cancel()
-	if err := r.Driver.AwaitInSync(recovering); err != nil && ctx.Err() == nil {
+	// Nobody waits for the cluster when the run is interrupted.
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	if err := r.Driver.AwaitInSync(healing); err != nil && ctx.Err() == nil {
 		w.fail("%v", err)
 	}
 	w.Recovered = time.Now()
+}
+
+func (r *runner) begin(ctx context.Context, w *Window, scenes []*scene) {
+	beginning, cancel := r.within(ctx)
+	defer cancel()
+	for _, s := range scenes {
+		f, _ := faultOf(s.spec.Name)
+		if err := f.begin(beginning, s); err != nil && ctx.Err() == nil {
+			w.fail("begin %s: %v", s.spec, err)
+			return
+		}
+	}
 }
 
 func (w *Window) fail(format string, args ...any) {

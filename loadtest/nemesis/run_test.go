@@ -157,6 +157,30 @@ func TestFailure(t *testing.T) {
 	})
 }
 
+// A cluster that does not recover fails the run in the stated time, and says what
+// it waits for.
+func TestNeverRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, list := range []string{"kill:primary:hold=1s", "membership:leave:hold=1s"} {
+			f := newFake()
+			f.sticks = true
+			began := time.Now()
+			windows, err := f.run(t.Context(), t, list, 3)
+			if took := time.Since(began); took > 2*time.Minute+10*time.Second {
+				t.Errorf("%s: it took %v", list, took)
+			}
+			if !errors.Is(err, ErrNotRecovered) || len(windows) != 1 {
+				t.Fatalf("%s: %+v, %v", list, windows, err)
+			}
+			for _, want := range []string{"a is drained", "longer than 1m0s", "a: it waits for a copy"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: there is no %q in %v", list, want, err)
+				}
+			}
+		}
+	})
+}
+
 // A partition that met no packet proves nothing, and says so.
 func TestPartitionWithoutPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
