@@ -64,6 +64,7 @@ func Start(ctx context.Context, o Options) (*Processes, error) {
 	if o.Nodes == 0 {
 		o.Nodes = usualNodes
 	}
+	raisePriority()
 	p := &Processes{
 		options: o, disks: map[string]*disk.Disk{}, clocks: map[int]*wallclock.Clock{},
 		noDisks: disk.Lacks(ctx), noNetwork: "processes on the loopback interface share it: use network namespaces",

@@ -185,7 +185,7 @@ func TestHTTPLeavesOutDeadNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	store = open(t, HTTP, Options{Endpoints: []string{dead}})
+	store = newHTTP(Options{Endpoints: []string{dead}, Timeout: defaultTimeout})
 	if _, err := store.Do(t.Context(), Op{Kind: Set, Key: "k"}); OutcomeOf(err) != Failed {
 		t.Errorf("%v: %v", OutcomeOf(err), err)
 	}
@@ -237,6 +237,8 @@ func TestOpenRefuses(t *testing.T) {
 		{HTTP, Options{Endpoints: []string{"127.0.0.1:1"}, Timeout: -1}, "timeout"},
 		{HTTP, Options{Endpoints: []string{"127.0.0.1:1"}, Connections: -1}, "connections"},
 		{RESP, Options{Endpoints: []string{"127.0.0.1:1", "127.0.0.1:2"}}, "resp-cluster"},
+		{HTTP, Options{Endpoints: []string{"127.0.0.1:1", "127.0.0.1:2"}}, "127.0.0.1:2: connect: connection refused"},
+		{Client, Options{Endpoints: []string{"127.0.0.1:1"}}, "does not answer"},
 	} {
 		if _, err := Open(t.Context(), tc.protocol, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s %+v: %v, want %q", tc.protocol, tc.o, err, tc.want)

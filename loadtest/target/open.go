@@ -39,9 +39,9 @@ var Protocols = []string{HTTP, Client, RESP, RESPCluster}
 
 const defaultTimeout = 10 * time.Second
 
-// Open returns the store that a protocol finds at the endpoints. It opens no
-// connection but what it takes to know the store, and that for RESP and
-// RESPCluster only, with [ErrUnreachable] if that fails.
+// Open returns the store that a protocol finds at the endpoints, or
+// [ErrUnreachable] within seconds if none of them takes a connection. It keeps no
+// connection but what RESP and RESPCluster take to know the store.
 func Open(ctx context.Context, protocol string, o Options) (Target, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
@@ -54,10 +54,15 @@ func Open(ctx context.Context, protocol string, o Options) (Target, error) {
 		err error
 	)
 	switch protocol {
-	case HTTP:
-		t = newHTTP(o)
-	case Client:
-		t, err = newClient(o)
+	case HTTP, Client:
+		if err = reach(ctx, o.Endpoints); err != nil {
+			break
+		}
+		if protocol == HTTP {
+			t = newHTTP(o)
+		} else {
+			t, err = newClient(o)
+		}
 	case RESP:
 		t, err = newServer(ctx, o)
 	case RESPCluster:
