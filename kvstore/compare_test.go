@@ -7,64 +7,24 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore"
 )
-
-// compared returns how many comparisons of the node had an outcome.
-func (p *process) compared(outcome string) float64 {
-	p.t.Helper()
-	families, err := p.registry.Gather()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != "kvstore_copy_comparisons_total" {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			if m.GetLabel()[0].GetValue() == outcome {
-				return m.GetCounter().GetValue()
-			}
-		}
-	}
-	p.t.Fatalf("there is no metric of the comparisons that were %s", outcome)
-	return 0
-}
 
 // A copy whose log agrees with the primary's and whose data do not is not used:
 // it is made anew, and only then in-sync.
 func TestCopyThatDiffersIsMadeAnew(t *testing.T) {
-	c := newControl(1, "a", "b", "c")
-	c.updatePartitions(func(p *clusterkit.Partition) bool {
-		p.Epoch, p.InSync = 2, []clusterkit.Member{memberOn("a", 1), memberOn("b", 1)}
-		return true
-	})
-	nodes := map[string]*process{}
-	for _, id := range []string{"a", "b", "c"} {
-		nodes[id] = newProcess(t, c, id)
-	}
-	fill(t, nodes["a"])
-	fill(t, nodes["b"])
+	c, nodes := withoutLog(t)
 	fillBut(t, nodes["c"], "old 250")
 	for _, p := range nodes {
 		p.start()
 	}
 	nodes["b"].set("new", "1")
 	c.waitAnew(t, "c")
-	if n := nodes["a"].compared("different"); n != 1 {
+	if n := nodes["a"].metric("kvstore_copy_comparisons_total", "different"); n != 1 {
 		t.Errorf("the primary has found %v copies different, want 1", n)
 	}
 	nodes["b"].set("newer", "2")
-	c.elect("c")
-	wantStored(t, nodes["c"])
-	nodes["c"].want("new", "1")
-	nodes["c"].want("newer", "2")
-	// It is not given up a second time.
-	nodes["c"].kill()
-	nodes["c"].start()
-	c.elect("c")
-	wantStored(t, nodes["c"])
+	wantKept(t, c, nodes["c"]) // it is not given up a second time
 }
 
 // While digests cannot be had, the copy is not in-sync; writes go on.
@@ -94,7 +54,7 @@ func TestCopyIsNotInSyncUncompared(t *testing.T) {
 	}
 	open.Store(true)
 	c.waitInSync(t, 3)
-	if n := nodes["a"].compared("equal"); n != 1 {
+	if n := nodes["a"].metric("kvstore_copy_comparisons_total", "equal"); n != 1 {
 		t.Errorf("the primary has found %v copies equal, want 1", n)
 	}
 	c.elect("c")
@@ -125,19 +85,8 @@ func TestQuestionsAboutCopies(t *testing.T) {
 		{m.ClusterUUID, "refute", `{"partition":7}`, http.StatusNotFound},
 		{m.ClusterUUID, "refute", `{` + self + `,"generation":1,"why":"a test"}`, http.StatusConflict}, // it is in-sync
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+a.addr+kvstore.CopiesPath+tc.path, strings.NewReader(tc.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Close = true
-		req.Header.Set("Clusterkit-Cluster", tc.cluster)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != tc.status {
-			t.Errorf("cluster %q, %s %.60s: answered %s, want %d", tc.cluster, tc.path, tc.body, resp.Status, tc.status)
+		if got := a.ask(kvstore.CopiesPath+tc.path, tc.cluster, tc.body); got != tc.status {
+			t.Errorf("cluster %q, %s %.60s: answered %d, want %d", tc.cluster, tc.path, tc.body, got, tc.status)
 		}
 	}
 }

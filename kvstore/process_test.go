@@ -177,6 +177,24 @@ func (p *process) request(ctx context.Context, method, key, value string) (strin
 	return string(body), nil
 }
 
+// ask puts a question of a node of the cluster to this one, and returns the
+// status of its answer.
+func (p *process) ask(path, cluster, body string) int {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, "http://"+p.addr+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Close = true // so that no connection outlives the test
+	req.Header.Set("Clusterkit-Cluster", cluster)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 // metric returns the value of a counter or gauge of the node, with the label
 // value given, if any.
 func (p *process) metric(name, label string) float64 {

@@ -57,15 +57,9 @@ func (p *process) damage(what []byte) {
 // committed and with nothing of it in the log. Node a is the primary.
 func replicated(t *testing.T) (*control, map[string]*process) {
 	t.Helper()
-	c := newControl(1, "a", "b", "c")
-	c.updatePartitions(func(p *clusterkit.Partition) bool {
-		p.Epoch = 2
-		return true
-	})
-	nodes := map[string]*process{}
-	for _, id := range []string{"a", "b", "c"} {
-		nodes[id] = newProcess(t, c, id)
-		fill(t, nodes[id])
+	c, nodes := secondEpoch(t, "a", "b", "c")
+	for _, p := range nodes {
+		fill(t, p)
 	}
 	return c, nodes
 }
@@ -94,16 +88,7 @@ func TestDamagedCopiesAreMadeAnew(t *testing.T) {
 				nodes["c"].set("new", "1")
 				c.waitAnew(t, victim)
 				nodes["c"].set("newer", "2")
-				c.elect(victim)
-				wantStored(t, nodes[victim])
-				nodes[victim].want("new", "1")
-				nodes[victim].want("newer", "2")
-
-				// It stays so.
-				nodes[victim].kill()
-				nodes[victim].start()
-				c.elect(victim)
-				wantStored(t, nodes[victim])
+				wantKept(t, c, nodes[victim])
 				m, _ := c.current()
 				if again, _ := m.Partitions[0].MemberOf(victim); !m.Partitions[0].IsInSync(again) {
 					t.Errorf("%s has left again: %+v", victim, m.Partitions[0])
@@ -115,12 +100,8 @@ func TestDamagedCopiesAreMadeAnew(t *testing.T) {
 
 // The last complete copy is kept, and serves what is not damaged.
 func TestTheLastCopyIsKept(t *testing.T) {
-	c := newControl(1, "a")
-	c.updatePartitions(func(p *clusterkit.Partition) bool {
-		p.Epoch = 2
-		return true
-	})
-	a := newProcess(t, c, "a")
+	_, nodes := secondEpoch(t, "a")
+	a := nodes["a"]
 	fill(t, a)
 	a.damage(storedValue)
 	a.start()

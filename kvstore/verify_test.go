@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
@@ -100,21 +99,15 @@ func TestVerifyFindsDamage(t *testing.T) {
 // unequal is a cluster of in-sync copies of which that on one node is another.
 func unequal(t *testing.T, other string, ids ...string) (*control, map[string]*process) {
 	t.Helper()
-	c := newControl(1, ids...)
+	c, nodes := secondEpoch(t, ids...)
 	c.keeps.Store(true)
-	c.updatePartitions(func(p *clusterkit.Partition) bool {
-		p.Epoch = 2
-		return true
-	})
-	nodes := map[string]*process{}
-	for _, id := range ids {
-		nodes[id] = newProcess(t, c, id)
+	for id, p := range nodes {
 		if id == other {
-			fillBut(t, nodes[id], "old 250")
+			fillBut(t, p, "old 250")
 		} else {
-			fill(t, nodes[id])
+			fill(t, p)
 		}
-		nodes[id].start()
+		p.start()
 	}
 	nodes["a"].set("new", "1")
 	return c, nodes
