@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,9 +25,33 @@ type (
 	intercept = func(op target.Op, execute execute) (target.Result, error)
 )
 
-// record loads a store in memory, with something wrong in its every operation,
-// and returns the whole history.
-func record(t testing.TB, operations int, change func(*history.Config), wrong intercept) []history.Operation {
+var seed = flag.Uint64("seed", 0, "what the tests draw from, as a failed one has told; 0 for another in each")
+
+// random returns what a test draws from. A seed repeats what clients do and the
+// draws of what goes wrong, but not in which order the clients come to a store.
+func random(t testing.TB) *rand.Rand {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("drawn with -seed %d", s)
+		}
+	})
+	return rand.New(rand.NewPCG(s, 0))
+}
+
+// In one of how many operations something goes wrong.
+const (
+	always    = 1
+	sometimes = 20
+)
+
+// record loads a store in memory, with something wrong in one of so many
+// operations that have an effect, and returns the whole history.
+func record(t testing.TB, random *rand.Rand, operations int, change func(*history.Config), oneIn int, wrong intercept) []history.Operation {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -39,9 +65,12 @@ func record(t testing.TB, operations int, change func(*history.Config), wrong in
 		mu.Lock()
 		begun++
 		over := begun > operations
+		spared := reads(op) || random.IntN(oneIn) > 0
 		mu.Unlock()
 		if over {
 			cancel()
+		}
+		if over || spared {
 			return execute(op)
 		}
 		return wrong(op, execute)
@@ -49,7 +78,7 @@ func record(t testing.TB, operations int, change func(*history.Config), wrong in
 	var out bytes.Buffer
 	r := history.NewRecorder(&out)
 	cfg := history.Defaults(store, "test")
-	cfg.Think = 0
+	cfg.Think, cfg.Seed = 0, random.Uint64()
 	if change != nil {
 		change(&cfg)
 	}
@@ -73,40 +102,41 @@ func record(t testing.TB, operations int, change func(*history.Config), wrong in
 
 func right(op target.Op, execute execute) (target.Result, error) { return execute(op) }
 
-// sometimes does something to one operation of twenty that has an effect.
-func sometimes(wrong intercept) intercept {
-	return func(op target.Op, execute execute) (target.Result, error) {
-		if op.Kind.IsRead() || op.Kind == target.Batch && op.Ops[0].Kind.IsRead() || rand.N(20) > 0 {
-			return execute(op)
-		}
-		return wrong(op, execute)
-	}
+// silent neither executes an operation nor answers.
+func silent(target.Op, execute) (target.Result, error) {
+	return target.Result{}, errors.New("no answer")
+}
+
+// reads reports whether an operation has no effect.
+func reads(op target.Op) bool {
+	return op.Kind.IsRead() || op.Kind == target.Batch && op.Ops[0].Kind.IsRead()
 }
 
 // A right store is never convicted, whatever outcomes stay unknown.
 func TestRightStores(t *testing.T) {
+	var lost atomic.Uint64
 	for _, tc := range []struct {
 		name   string
 		change func(*history.Config)
-		store  intercept
+		fault  intercept
 	}{
 		{"always answers", nil, right},
 		{"with a rate", func(c *history.Config) { c.Rate = 20_000 }, right},
 		{"a single key that is never changed", func(c *history.Config) { c.Keys, c.PerKey = 1, 1<<30 }, right},
-		{"loses answers", nil, sometimes(func(op target.Op, execute execute) (target.Result, error) {
-			if rand.N(2) == 0 {
+		{"loses requests and answers", nil, func(op target.Op, execute execute) (target.Result, error) {
+			if lost.Add(1)%2 == 0 {
 				if _, err := execute(op); err != nil {
 					return target.Result{}, err
 				}
 			}
-			return target.Result{}, errors.New("no answer")
-		})},
-		{"refuses", nil, sometimes(func(target.Op, execute) (target.Result, error) {
+			return silent(op, execute)
+		}},
+		{"refuses", nil, func(target.Op, execute) (target.Result, error) {
 			return target.Result{}, &target.FailedError{Err: errors.New("refused")}
-		})},
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ops := record(t, 3000, tc.change, tc.store)
+			ops := record(t, random(t), 3000, tc.change, sometimes, tc.fault)
 			v, err := History(ops, Options{})
 			if err != nil || v.Outcome() != Passed {
 				t.Errorf("%+v, %v", v, err)
@@ -122,44 +152,45 @@ func TestRightStores(t *testing.T) {
 // history then in another: what one client did wrong can be hidden by what others
 // did meanwhile.
 func TestWrongStores(t *testing.T) {
-	forget := sometimes(func(op target.Op, _ execute) (target.Result, error) {
+	forget := func(op target.Op, _ execute) (target.Result, error) {
 		return target.Result{Results: make([]target.Result, len(op.Ops))}, nil
-	})
-	twice := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+	}
+	twice := func(op target.Op, execute execute) (target.Result, error) {
 		if _, err := execute(op); err != nil {
 			return target.Result{}, err
 		}
 		return execute(op)
-	})
-	lie := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+	}
+	lie := func(op target.Op, execute execute) (target.Result, error) {
 		_, err := execute(op)
 		return target.Result{}, &target.FailedError{Err: errors.Join(errors.New("not executed"), err)}
-	})
-	tear := sometimes(func(op target.Op, execute execute) (target.Result, error) {
+	}
+	tear := func(op target.Op, execute execute) (target.Result, error) {
 		part := op
 		part.Ops = op.Ops[:1]
 		if _, err := execute(part); err != nil {
 			return target.Result{}, err
 		}
-		return target.Result{}, errors.New("no answer")
-	})
+		return silent(op, execute)
+	}
 	for _, tc := range []struct {
 		name, workload string
-		store          intercept
+		oneIn          int
+		fault          intercept
 		want           Kind
 	}{
-		{"forgets a set", "register", forget, Stale},
-		{"forgets an element", "list", forget, Stale},
-		{"forgets an element for good", "list", forget, Lost},
-		{"forgets a batch", "batch", forget, Stale},
-		{"counts twice", "counter", twice, Duplicated},
-		{"appends twice", "list", twice, Duplicated},
-		{"denies a set", "register", lie, Phantom},
-		{"denies a compare-and-set", "cas", lie, Phantom},
-		{"denies a creation", "create", lie, Phantom},
-		{"denies an increment", "counter", lie, Duplicated},
-		{"tears a batch", "batch", tear, Torn},
-		{"creates twice", "create", func(op target.Op, execute execute) (target.Result, error) {
+		{"forgets a set", "register", sometimes, forget, Stale},
+		{"forgets an element", "list", sometimes, forget, Stale},
+		{"forgets an element for good", "list", sometimes, forget, Lost},
+		{"forgets a batch", "batch", sometimes, forget, Stale},
+		{"counts twice", "counter", sometimes, twice, Duplicated},
+		{"appends twice", "list", sometimes, twice, Duplicated},
+		{"denies a set", "register", sometimes, lie, Phantom},
+		{"denies a compare-and-set", "cas", sometimes, lie, Phantom},
+		{"denies a creation", "create", sometimes, lie, Phantom},
+		{"denies an increment", "counter", sometimes, lie, Duplicated},
+		{"tears a batch", "batch", sometimes, tear, Torn},
+		{"creates twice", "create", always, func(op target.Op, execute execute) (target.Result, error) {
 			if op.Kind == target.Create {
 				op.Kind = target.Set
 				r, err := execute(op)
@@ -168,7 +199,7 @@ func TestWrongStores(t *testing.T) {
 			}
 			return execute(op)
 		}, NotLinearizable},
-		{"compares nothing", "cas", func(op target.Op, execute execute) (target.Result, error) {
+		{"compares nothing", "cas", always, func(op target.Op, execute execute) (target.Result, error) {
 			if op.Kind == target.CompareAndSet {
 				op.Kind = target.Set
 				r, err := execute(op)
@@ -181,8 +212,9 @@ func TestWrongStores(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			const histories = 20
 			var v *Verdict
+			random := random(t)
 			for range histories {
-				ops := record(t, 1500, func(c *history.Config) { c.Workloads, c.Clients, c.PerKey = []string{tc.workload}, 6, 60 }, tc.store)
+				ops := record(t, random, 1500, func(c *history.Config) { c.Workloads, c.Clients, c.PerKey = []string{tc.workload}, 6, 60 }, tc.oneIn, tc.fault)
 				var err error
 				if v, err = History(ops, Options{}); err != nil {
 					t.Fatal(err)
@@ -199,9 +231,7 @@ func TestWrongStores(t *testing.T) {
 // No client is heard of again after an unknown outcome, nobody does two things
 // at once, and no key gets more than its share.
 func TestDiscipline(t *testing.T) {
-	ops := record(t, 3000, func(c *history.Config) { c.PerKey = 50 }, sometimes(func(target.Op, execute) (target.Result, error) {
-		return target.Result{}, errors.New("no answer")
-	}))
+	ops := record(t, random(t), 3000, func(c *history.Config) { c.PerKey = 50 }, sometimes, silent)
 	last := map[int]history.Operation{}
 	units := map[string]int{}
 	for _, o := range ops {
@@ -231,7 +261,7 @@ func TestDiscipline(t *testing.T) {
 }
 
 func BenchmarkHistory(b *testing.B) {
-	ops := record(b, 10_000, nil, right)
+	ops := record(b, random(b), 10_000, nil, always, right)
 	for b.Loop() {
 		if v, err := History(ops, Options{}); err != nil || v.Outcome() != Passed {
 			b.Fatalf("%+v, %v", v, err)
