@@ -149,6 +149,21 @@ func (c *testCluster) settled(copies int) {
 	})
 }
 
+// electorate waits until so many nodes vote in Raft, in the eyes of each, since
+// one that does not know yet that it votes would not stand for election: from
+// then on a minority of them may be lost.
+func (c *testCluster) electorate(voters int) {
+	c.t.Helper()
+	c.eventually(fmt.Sprintf("%d voters", voters), func() bool {
+		for _, ck := range c.nodes {
+			if len(votersOf(ck)) != voters {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // stop fails the test of a node that does not stop.
 func stop(t *testing.T, ck *ClusterKit) {
 	t.Helper()

@@ -225,20 +225,7 @@ func TestFounderThatLostItsDiskJoinsItsCluster(t *testing.T) {
 	c.start(nil, three...)
 	c.ready(three...)
 	// Each of the two that stay must know that it may vote for the other.
-	c.eventually("three voters everywhere", func() bool {
-		for _, id := range three {
-			voters := 0
-			for _, s := range c.nodes[id].book.raft.Load().GetConfiguration().Configuration().Servers {
-				if s.Suffrage == raft.Voter {
-					voters++
-				}
-			}
-			if voters < 3 {
-				return false
-			}
-		}
-		return true
-	})
+	c.electorate(3)
 	founded := c.nodes["node-1"].Map().ClusterUUID
 	for _, id := range three {
 		c.kill(id)

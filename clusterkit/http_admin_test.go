@@ -120,7 +120,6 @@ func TestAdministrationOverHTTP(t *testing.T) {
 func TestRefusalsOverHTTP(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	c := startThree(t, nil)
-	c.eventually("three voters", func() bool { return len(c.voters()) == len(three) })
 	via := c.follower()
 	p := c.nodes[via].Map().Partitions[0]
 	for _, tt := range []struct {

@@ -16,7 +16,7 @@ import (
 
 var three = []string{"node-1", "node-2", "node-3"}
 
-// startThree returns a settled cluster of three nodes.
+// startThree returns a settled cluster of three nodes that vote.
 func startThree(t *testing.T, edit func(*Options)) *testCluster {
 	t.Helper()
 	c := newTestCluster(t, Config{})
@@ -26,6 +26,7 @@ func startThree(t *testing.T, edit func(*Options)) *testCluster {
 	stop := c.replicate()
 	c.settled(3)
 	stop()
+	c.electorate(3)
 	return c
 }
 
@@ -463,7 +464,7 @@ func TestALostVoterIsReplaced(t *testing.T) {
 	impatient := func(ck *ClusterKit) { ck.controller.voterLossTime = 200 * time.Millisecond }
 	c.start(impatient, three...)
 	c.ready(three...)
-	c.eventually("three voters", func() bool { return len(c.voters()) == 3 })
+	c.electorate(3)
 	c.start(impatient, "node-4")
 	c.ready("node-4")
 	victim := map[string]string{"node-1": "node-2", "node-2": "node-3", "node-3": "node-1"}[c.leader()]

@@ -20,15 +20,7 @@ func startFour(t *testing.T) *testCluster {
 	c.start(nil, ids...)
 	c.ready(ids...)
 	c.settled(3)
-	// A node that does not know yet that it votes would not stand for election.
-	c.eventually("four voters, in the eyes of all", func() bool {
-		for _, ck := range c.nodes {
-			if len(votersOf(ck)) != 4 {
-				return false
-			}
-		}
-		return true
-	})
+	c.electorate(4)
 	return c
 }
 
