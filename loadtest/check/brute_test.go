@@ -47,6 +47,9 @@ func (s store) explains(left []history.Operation) bool {
 // execute reports whether the operation can have been answered as it was.
 func (s store) execute(o *history.Operation) bool {
 	known := o.Outcome == target.OK
+	if known && o.Op.Kind == target.ScanPrefix && len(o.Result.Results) != len(o.Op.Ops) {
+		return false
+	}
 	for i, step := range o.Steps() {
 		value, found := s[step.Key]
 		r := o.Answer(i)
@@ -103,7 +106,7 @@ func drawHistory(t *rapid.T) []history.Operation {
 		{target.Get, target.Set, target.Create, target.CompareAndSet, target.Delete},
 		{target.Get, target.Increment},
 		{target.Get, target.Append},
-		{target.Batch, target.Get},
+		{target.Batch, target.Get, target.ScanPrefix},
 	}).Draw(t, "kinds")
 	values := []string{"", "1", "2", "3"}
 	switch kinds[1] {
@@ -159,7 +162,16 @@ func drawHistory(t *rapid.T) []history.Operation {
 		if kind == target.CompareAndSet {
 			o.Expect = []byte(shown.Draw(t, "expected"))
 		}
-		if kind == target.Batch {
+		if kind == target.ScanPrefix {
+			for _, key := range keys {
+				o.Op.Ops = append(o.Op.Ops, step(target.Get, key, ""))
+				o.Result.Results = append(o.Result.Results, answer(target.Get))
+			}
+			if rapid.IntRange(0, 9).Draw(t, "beside") == 0 {
+				o.Result.Results = append(o.Result.Results, answer(target.Get))
+			}
+			o.Op.Key = "{t}"
+		} else if kind == target.Batch {
 			part := rapid.SampledFrom([]target.Kind{target.Get, target.Set, target.Delete}).Draw(t, "part")
 			for _, key := range keys {
 				o.Op.Ops = append(o.Op.Ops, step(part, key, written))
@@ -171,7 +183,7 @@ func drawHistory(t *rapid.T) []history.Operation {
 		}
 		switch rapid.IntRange(0, 7).Draw(t, "outcome") {
 		case 0:
-			if kind != target.Get {
+			if !kind.IsRead() {
 				o.Outcome, o.Return, o.Result = target.Unknown, history.Forever, target.Result{}
 			}
 		case 1:

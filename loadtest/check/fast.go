@@ -65,10 +65,15 @@ func (a access) sets() bool {
 }
 
 // torn finds reads that show a part of a batch, in units that are only ever
-// written as a whole.
+// written as a whole, and scans that show what nobody writes.
 func torn(u *unit, report report) {
 	if len(u.keys) < 2 {
 		return
+	}
+	for _, o := range u.ops {
+		if n := beside(o); n > 0 {
+			report(Corrupt, "the scan at %v shows %d values of keys that nobody writes, or twice", o.Call, n)
+		}
 	}
 	for _, o := range u.ops {
 		for _, step := range o.Steps() {
@@ -82,10 +87,11 @@ func torn(u *unit, report report) {
 		}
 	}
 	for _, o := range u.ops {
-		if o.Outcome != target.OK || o.Op.Kind != target.Batch || o.Op.Ops[0].Kind != target.Get {
+		steps := o.Steps()
+		if o.Outcome != target.OK || len(steps) != len(u.keys) || steps[0].Kind != target.Get {
 			continue
 		}
-		for i, r := range o.Result.Results {
+		for i, r := range o.Result.Results[:len(steps)] {
 			if first := o.Result.Results[0]; r.Found != first.Found || string(r.Value) != string(first.Value) {
 				report(Torn, "the read at %v shows %v of %s and %v of %s", o.Call,
 					cell{first.Found, string(first.Value)}, o.Op.Ops[0].Key, cell{r.Found, string(r.Value)}, o.Op.Ops[i].Key)

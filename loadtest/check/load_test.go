@@ -49,7 +49,7 @@ const (
 	sometimes = 20
 )
 
-// record loads a store in memory, with something wrong in one of so many
+// record loads a store in memory, with something wrong in one of so many scans and
 // operations that have an effect, and returns the whole history.
 func record(t testing.TB, random *rand.Rand, operations int, change func(*history.Config), oneIn int, wrong intercept) []history.Operation {
 	t.Helper()
@@ -65,7 +65,7 @@ func record(t testing.TB, random *rand.Rand, operations int, change func(*histor
 		mu.Lock()
 		begun++
 		over := begun > operations
-		spared := reads(op) || random.IntN(oneIn) > 0
+		spared := reads(op) && op.Kind != target.ScanPrefix || random.IntN(oneIn) > 0
 		mu.Unlock()
 		if over {
 			cancel()
@@ -148,6 +148,26 @@ func TestRightStores(t *testing.T) {
 	}
 }
 
+// stale shows now and then what a scan of the same has shown before.
+func stale() intercept {
+	var mu sync.Mutex
+	last := map[string]target.Result{}
+	return func(op target.Op, execute execute) (target.Result, error) {
+		r, err := execute(op)
+		if op.Kind != target.ScanPrefix || err != nil {
+			return r, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		before, ok := last[op.Key]
+		last[op.Key] = r
+		if ok && rand.N(10) == 0 {
+			return before, nil
+		}
+		return r, nil
+	}
+}
+
 // What goes wrong now and then is found, and called by its name, if not in the first
 // history then in another: what one client did wrong can be hidden by what others
 // did meanwhile.
@@ -190,6 +210,22 @@ func TestWrongStores(t *testing.T) {
 		{"denies a creation", "create", sometimes, lie, Phantom},
 		{"denies an increment", "counter", sometimes, lie, Duplicated},
 		{"tears a batch", "batch", sometimes, tear, Torn},
+		{"tears a scan", "scan", always, func(op target.Op, execute execute) (target.Result, error) {
+			if op.Kind != target.ScanPrefix {
+				return execute(op)
+			}
+			r := target.Result{}
+			for _, get := range op.Ops {
+				part, err := execute(get)
+				if err != nil {
+					return r, err
+				}
+				r.Results = append(r.Results, part)
+				runtime.Gosched()
+			}
+			return r, nil
+		}, Torn},
+		{"scans what was", "scan", always, stale(), Stale},
 		{"creates twice", "create", always, func(op target.Op, execute execute) (target.Result, error) {
 			if op.Kind == target.Create {
 				op.Kind = target.Set

@@ -61,6 +61,9 @@ func apply(before state, o *history.Operation, at map[string]int) (after state, 
 	if o.Outcome == target.Failed {
 		return before, true
 	}
+	if beside(o) > 0 {
+		return before, false
+	}
 	after = before
 	for i, step := range o.Steps() {
 		where := at[step.Key]
@@ -81,6 +84,14 @@ func apply(before state, o *history.Operation, at map[string]int) (after state, 
 		after[where] = next
 	}
 	return after, true
+}
+
+// beside counts what a scan has shown beside the keys that may be there.
+func beside(o *history.Operation) int {
+	if o.Op.Kind != target.ScanPrefix || o.Outcome != target.OK {
+		return 0
+	}
+	return max(0, len(o.Result.Results)-len(o.Op.Ops))
 }
 
 // met reports whether the condition of an operation, if it has one, is met.
@@ -151,6 +162,9 @@ func sum(c cell, delta int64) (int64, bool) {
 // describe says in a few words what was asked and answered.
 func describe(o *history.Operation) string {
 	var b bytes.Buffer
+	if o.Op.Kind == target.ScanPrefix {
+		b.WriteString("scan: ")
+	}
 	for i, step := range o.Steps() {
 		if i > 0 {
 			b.WriteString("; ")

@@ -63,6 +63,16 @@ func both(client int, call, ret time.Duration, kind target.Kind, a, b string) hi
 	return o
 }
 
+// scan is a scan of the two keys of such a batch, and of what is beside them.
+func scan(client int, call, ret time.Duration, a, b string, beside ...string) history.Operation {
+	o := both(client, call, ret, target.Get, a, b)
+	o.Op.Kind, o.Op.Key = target.ScanPrefix, "{t}"
+	for _, v := range beside {
+		o.Result.Results = append(o.Result.Results, target.Result{Found: true, Value: []byte(v)})
+	}
+	return o
+}
+
 func unknown(o history.Operation) history.Operation {
 	o.Outcome, o.Return, o.Result = target.Unknown, history.Forever, target.Result{}
 	return o
@@ -127,6 +137,11 @@ func TestHistories(t *testing.T) {
 		{"a batch", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), both(1, 2, 9, target.Set, "2", "2"), both(2, 3, 4, target.Get, "1", "1"), both(2, 5, 6, target.Get, "2", "2")}, nil},
 		{"a torn batch", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), both(1, 2, 9, target.Set, "2", "2"), both(2, 3, 4, target.Get, "1", "2")}, []Kind{Torn, NotLinearizable}},
 		{"a batch torn by a power cut", []history.Operation{unknown(both(1, 0, 1, target.Set, "1", "1")), final(both(2, 3, 4, target.Get, "1", ""))}, []Kind{Torn, NotLinearizable}},
+		{"a scan", []history.Operation{scan(2, 0, 1, "", ""), both(1, 2, 9, target.Set, "2", "2"), scan(2, 3, 4, "", ""), scan(2, 5, 6, "2", "2")}, nil},
+		{"a torn scan", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), both(1, 2, 9, target.Set, "2", "2"), scan(2, 3, 4, "1", "2")}, []Kind{Torn, NotLinearizable}},
+		{"a scan that misses a key", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), scan(2, 3, 4, "1", "")}, []Kind{Torn, Stale, NotLinearizable}},
+		{"a stale scan", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), both(1, 2, 3, target.Set, "2", "2"), scan(2, 4, 5, "1", "1")}, []Kind{Stale, NotLinearizable}},
+		{"a scan that shows more than there is", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), scan(2, 3, 4, "1", "1", "1")}, []Kind{Corrupt, NotLinearizable}},
 		{"a stale batch", []history.Operation{both(1, 0, 1, target.Set, "1", "1"), both(1, 2, 3, target.Set, "2", "2"), both(2, 4, 5, target.Get, "1", "1")}, []Kind{Stale, NotLinearizable}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -122,6 +122,9 @@ func (l *line) operation() (Operation, error) {
 		if o.Op.Kind == target.Batch && len(o.Result.Results) != len(o.Op.Ops) {
 			return o, fmt.Errorf("%d results of %d operations", len(o.Result.Results), len(o.Op.Ops))
 		}
+		if o.Op.Kind == target.ScanPrefix && len(o.Result.Results) < len(o.Op.Ops) {
+			return o, fmt.Errorf("%d results of %d keys", len(o.Result.Results), len(o.Op.Ops))
+		}
 	case target.Failed.String():
 		o.Outcome = target.Failed
 	case target.Unknown.String():

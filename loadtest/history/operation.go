@@ -37,7 +37,7 @@ type Operation struct {
 
 // Steps returns the operations on single keys that make up an operation.
 func (o *Operation) Steps() []target.Op {
-	if o.Op.Kind == target.Batch {
+	if o.whole() {
 		return o.Op.Ops
 	}
 	return []target.Op{o.Op}
@@ -45,7 +45,7 @@ func (o *Operation) Steps() []target.Op {
 
 // Answer returns the result of the i-th of the steps.
 func (o *Operation) Answer(i int) target.Result {
-	if o.Op.Kind != target.Batch {
+	if !o.whole() {
 		return o.Result
 	}
 	if i < len(o.Result.Results) {
@@ -53,6 +53,9 @@ func (o *Operation) Answer(i int) target.Result {
 	}
 	return target.Result{}
 }
+
+// whole reports whether the Ops of an operation are executed at one instant.
+func (o *Operation) whole() bool { return o.Op.Kind == target.Batch || o.Op.Kind == target.ScanPrefix }
 
 // Unit names what an operation belongs to: its key, or the {tag} that keys
 // share which are written together. Units are independent of one another.

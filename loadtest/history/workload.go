@@ -25,6 +25,7 @@ var workloads = []workload{
 	{"counter", []target.Kind{target.Get, target.Increment}, counter, getAll},
 	{"list", []target.Kind{target.Get, target.Append}, list, getAll},
 	{"batch", []target.Kind{target.Get, target.Set, target.Delete, target.Batch}, batch, getBatch},
+	{"scan", []target.Kind{target.Get, target.Set, target.Delete, target.Batch, target.ScanPrefix}, scan, scanAll},
 }
 
 func getAll(u *unit) target.Op { return target.Op{Kind: target.Get, Key: u.name} }
@@ -111,6 +112,21 @@ func batch(c *client, u *unit) Operation {
 	default:
 		return Operation{Op: getBatch(u)}
 	}
+}
+
+// scanAll reads all members by the prefix that they share.
+func scanAll(u *unit) target.Op {
+	op := getBatch(u)
+	op.Kind, op.Key = target.ScanPrefix, "{"+u.name+"}"
+	return op
+}
+
+// scan has what is written as a whole scanned.
+func scan(c *client, u *unit) Operation {
+	if c.rng.IntN(2) == 0 {
+		return Operation{Op: scanAll(u)}
+	}
+	return batch(c, u)
 }
 
 // unique returns a value that no other operation writes.

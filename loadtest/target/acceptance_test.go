@@ -322,4 +322,24 @@ func accept(t *testing.T, target Target) {
 			}
 		})
 	}
+	if target.Supports(ScanPrefix) {
+		t.Run("scan of a prefix", func(t *testing.T) {
+			base := key("")
+			scan := Op{Kind: ScanPrefix, Key: base}
+			for _, s := range []string{"a", "b", "c", "d"} {
+				scan.Ops = append(scan.Ops, Op{Kind: Get, Key: base + s})
+				if s != "b" {
+					do(t, Op{Kind: Set, Key: base + s, Value: []byte(s)})
+				}
+			}
+			r := do(t, scan)
+			if len(r.Results) != 4 || r.Results[1].Found || string(r.Results[2].Value) != "c" || r.Results[2].Version == "" {
+				t.Errorf("%+v", r)
+			}
+			do(t, Op{Kind: Set, Key: base + "beside", Value: []byte("x")})
+			if r := do(t, scan); len(r.Results) != 5 || string(r.Results[4].Value) != "x" {
+				t.Errorf("with a key that is not expected: %+v", r)
+			}
+		})
+	}
 }

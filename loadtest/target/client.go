@@ -82,6 +82,8 @@ func (t *goClient) do(ctx context.Context, c *client.Client, op Op) (Result, err
 		}
 		results, err := c.Batch(ctx, commands...)
 		return Result{Results: resultsOf(op.Ops, results)}, err
+	case ScanPrefix:
+		return scanClient(ctx, c, op)
 	case Create, CompareAndSet, Increment, Append:
 		r, err := c.Do(ctx, commandOf(op))
 		if errors.Is(err, api.ErrConditionFailed) {

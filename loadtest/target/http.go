@@ -68,6 +68,9 @@ func (t *httpTarget) Close() error {
 func (t *httpTarget) Do(ctx context.Context, op Op) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
+	if op.Kind == ScanPrefix {
+		return t.scan(ctx, op)
+	}
 	request, err := requestOf(op)
 	if err != nil {
 		return Result{}, err

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -90,6 +91,8 @@ func (m *Memory) execute(op Op) (Result, error) {
 		return m.each(op)
 	case Scan:
 		return m.scan(op), nil
+	case ScanPrefix:
+		return m.scanPrefix(op), nil
 	default:
 		return Result{}, unsupported(op.Kind)
 	}
@@ -133,4 +136,14 @@ func (m *Memory) scan(op Op) Result {
 		}
 	}
 	return r
+}
+
+func (m *Memory) scanPrefix(op Op) Result {
+	var s scanned
+	for key, v := range m.values {
+		if strings.HasPrefix(key, op.Key) {
+			s.add(key, slices.Clone(v.value), v.version)
+		}
+	}
+	return s.result(op)
 }

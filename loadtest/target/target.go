@@ -38,13 +38,16 @@ const (
 	Batch Kind = "batch"
 	// Scan reads up to Limit keys from Key on, in the order of the keys.
 	Scan Kind = "scan"
+	// ScanPrefix reads all keys that begin with Key, as of one instant. Key has a
+	// whole {tag}, and Ops are gets of the keys that may be there.
+	ScanPrefix Kind = "scan-prefix"
 )
 
-var kinds = []Kind{Get, Set, Delete, Create, CompareAndSet, Increment, Append, MGet, Batch, Scan}
+var kinds = []Kind{Get, Set, Delete, Create, CompareAndSet, Increment, Append, MGet, Batch, Scan, ScanPrefix}
 
 // IsRead reports whether operations of this kind have no effect. A batch is
 // taken to have one.
-func (k Kind) IsRead() bool { return k == Get || k == MGet || k == Scan }
+func (k Kind) IsRead() bool { return k == Get || k == MGet || k == Scan || k == ScanPrefix }
 
 // Op is one operation.
 type Op struct {
@@ -59,7 +62,7 @@ type Op struct {
 	Version string
 	// Limit belongs to Scan.
 	Limit int
-	// Ops belong to MGet and Batch.
+	// Ops belong to MGet, Batch and ScanPrefix.
 	Ops []Op
 }
 
@@ -77,7 +80,8 @@ type Result struct {
 	// Met reports whether the condition of Create or CompareAndSet was met. If
 	// not, the operation had no effect.
 	Met bool
-	// Results are one for each of the Ops, or for each value that Scan found.
+	// Results are one for each of the Ops, or for each value that Scan found. Those
+	// of ScanPrefix are more if there is anything beside the Ops.
 	Results []Result
 }
 
