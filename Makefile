@@ -16,7 +16,7 @@ demo: build ## three nodes, load, a kill -9, and nothing lost (half a minute)
 cluster: build ## run a three-node cluster in the foreground
 	bin/loadtest cluster
 
-test: unit schedules planted compose-test ## all tests that CI runs
+test: unit schedules planted compose-test faults-smoke ## all tests that CI runs
 
 unit: ## unit, property, simulation and end-to-end tests, with the race detector
 	$(GO) test $(TESTFLAGS) ./...
@@ -42,7 +42,7 @@ faults-long: build ## the same as often as one likes (FAULTS=all ROUNDS=20 SEED=
 	bin/loadtest faults --faults $(FAULTS) --rounds $(ROUNDS) --seed $(SEED) --max-unavailable $(MAX_UNAVAILABLE) --html bin/faults.html --json bin/faults.json
 
 faults-smoke: build ## every fault once and for a moment, as far as this machine lets one (two minutes)
-	bin/loadtest faults --hold 1s --hold-max 2s --seed $(SEED)
+	bin/loadtest faults --hold 1s --hold-max 2s --seed $(SEED) --at-most 2m --max-unavailable 1m
 
 compose-test: ## a cluster of containers that loses one, where there is a Docker engine
 	docker/compose_test.sh

@@ -29,6 +29,9 @@ const (
 	wherePossible = "auto"
 )
 
+// eventsLog is the file that says what happened to the processes.
+const eventsLog = "events.log"
+
 // faultsOptions are the flags of loadtest faults.
 type faultsOptions struct {
 	faults, driver, binary, dir string
@@ -72,6 +75,7 @@ func faultsCommand(stdout io.Writer) *cobra.Command {
 	f.StringVar(&o.driver, "driver", wherePossible, "where the nodes are: "+strings.Join(drivers(), ", ")+"; auto is netns where that is possible, else process")
 	f.IntVar(&o.campaign.Rounds, "rounds", o.campaign.Rounds, "how often each fault happens at least")
 	f.DurationVar(&o.campaign.Duration, "duration", 0, "how long faults are begun at least")
+	f.DurationVar(&o.campaign.AtMost, "at-most", 0, "how long faults are begun at most; what has not had its turn by then is NOT RUN; 0 is no limit")
 	f.Uint64Var(&o.seed, "seed", 1, "decides what is left open, and repeats it")
 	f.DurationVar(&o.campaign.MaxUnavailable, "max-unavailable", 0, "how long no write to some part of the keys may succeed because of a fault; 0 is no limit")
 	f.DurationVar(&o.plan.Hold.Min, "hold", o.plan.Hold.Min, "how long a fault lasts at least")
@@ -114,8 +118,8 @@ func (o *faultsOptions) check() error {
 	if o.nodes < 3 {
 		return fmt.Errorf("--nodes is %d: give at least 3, or no fault can be survived", o.nodes)
 	}
-	if o.campaign.Rate <= 0 || o.campaign.RecoverWithin <= 0 || o.campaign.MaxUnavailable < 0 {
-		return errors.New("--rate and --recover-within must be more than 0, --max-unavailable not less")
+	if o.campaign.Rate <= 0 || o.campaign.RecoverWithin <= 0 || o.campaign.MaxUnavailable < 0 || o.campaign.AtMost < 0 {
+		return errors.New("--rate and --recover-within must be more than 0, --max-unavailable and --at-most not less")
 	}
 	if !slices.Contains(drivers(), o.driver) {
 		return fmt.Errorf("--driver is %q: give one of: %s", o.driver, strings.Join(drivers(), ", "))
@@ -138,7 +142,10 @@ func (o *faultsOptions) run(ctx context.Context, dir string, stdout io.Writer) (
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	events, err := os.Create(filepath.Join(dir, "events.log"))
+	events, err := os.OpenFile(filepath.Join(dir, eventsLog), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return &exitError{exitUsage, fmt.Errorf("--out is %s: an earlier campaign has its logs there, give another directory", dir)}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func TestFaultsUsage(t *testing.T) {
+	used := t.TempDir()
+	if err := os.WriteFile(filepath.Join(used, eventsLog), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		args   []string
 		stderr string
@@ -17,6 +23,7 @@ func TestFaultsUsage(t *testing.T) {
 		{[]string{"--rate", "0"}, "--rate and --recover-within"},
 		{[]string{"--hold", "-1s"}, "hold is -1s"},
 		{[]string{"--kvnode", "/nowhere/kvnode"}, "--kvnode is"},
+		{[]string{"--kvnode", os.Args[0], "--out", used}, "an earlier campaign has its logs there"},
 	} {
 		var stdout, stderr strings.Builder
 		got := run(t.Context(), append([]string{"faults"}, tc.args...), noEnv, &stdout, &stderr)

@@ -43,6 +43,8 @@ type Options struct {
 	// faults are begun at least.
 	Rounds   int
 	Duration time.Duration
+	// AtMost is as in [nemesis.Options].
+	AtMost time.Duration
 	// RecoverWithin is as in [nemesis.Options].
 	RecoverWithin time.Duration
 	// MaxUnavailable is how long no write to some part of the keys may succeed
@@ -142,7 +144,7 @@ func (r *Result) hurt(ctx context.Context, o Options, h *recording) {
 	defer stop()
 	h.start(running)
 	windows, err := nemesis.Run(ctx, nemesis.Options{
-		Driver: o.Cluster, Plan: o.Plan, Rounds: o.Rounds, Duration: o.Duration,
+		Driver: o.Cluster, Plan: o.Plan, Rounds: o.Rounds, Duration: o.Duration, AtMost: o.AtMost,
 		RecoverWithin: o.RecoverWithin, Told: o.Told,
 	})
 	for _, w := range windows {

@@ -43,6 +43,9 @@ type Options struct {
 	// strikes are begun at least. Those with times happen once.
 	Rounds   int
 	Duration time.Duration
+	// AtMost is how long strikes are begun at most, whatever is left then; 0 is no
+	// limit.
+	AtMost time.Duration
 	// RecoverWithin bounds how long a fault may take to begin, moves of data
 	// included, and how long it may take until it is healed and all copies are in
 	// sync again. Whatever takes longer fails the run, with a diagnosis.
@@ -66,8 +69,14 @@ func Run(ctx context.Context, o Options) ([]Window, error) {
 	}
 	r := &runner{Options: o, start: time.Now(), lacked: map[string]bool{}}
 	for step := range o.Plan.Steps() {
-		if ctx.Err() != nil || !step.Timed && step.Round > max(1, o.Rounds) && time.Since(r.start) >= o.Duration {
+		elapsed := time.Since(r.start)
+		over := o.AtMost > 0 && elapsed >= o.AtMost
+		if ctx.Err() != nil || !step.Timed && step.Round > max(1, o.Rounds) && (over || elapsed >= o.Duration) {
 			break
+		}
+		if over {
+			r.omit(step, fmt.Sprintf("no time was left after %v", o.AtMost))
+			continue
 		}
 		if err := r.strike(ctx, step); err != nil {
 			return r.windows, err
@@ -80,7 +89,7 @@ type runner struct {
 	Options
 	start   time.Time
 	windows []Window
-	// lacked are the faults that are known to be impossible.
+	// lacked are the faults of which it was told that they are not run.
 	lacked map[string]bool
 }
 
@@ -103,20 +112,33 @@ func (r *runner) lacks(step Step) string {
 	return ""
 }
 
-func (r *runner) strike(ctx context.Context, step Step) error {
+// newWindow returns that of a step which begins now.
+func newWindow(step Step) Window {
 	w := Window{Fault: step.String(), Round: step.Round, Began: time.Now()}
 	for _, spec := range step.Faults {
 		w.Names = append(w.Names, spec.Name)
 	}
-	if w.NotRun = r.lacks(step); w.NotRun != "" {
-		if !r.lacked[w.Fault] {
-			r.lacked[w.Fault] = true
-			w.Healed, w.Recovered = w.Began, w.Began
-			r.windows = append(r.windows, w)
-			r.tell(w)
-		}
+	return w
+}
+
+// omit notes once why a fault is not run.
+func (r *runner) omit(step Step, why string) {
+	w := newWindow(step)
+	if r.lacked[w.Fault] {
+		return
+	}
+	r.lacked[w.Fault] = true
+	w.NotRun, w.Healed, w.Recovered = why, w.Began, w.Began
+	r.windows = append(r.windows, w)
+	r.tell(w)
+}
+
+func (r *runner) strike(ctx context.Context, step Step) error {
+	if why := r.lacks(step); why != "" {
+		r.omit(step, why)
 		return nil
 	}
+	w := newWindow(step)
 	calm := step.Calm
 	if step.Timed {
 		calm = step.At - time.Since(r.start)

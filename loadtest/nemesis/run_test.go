@@ -209,6 +209,27 @@ func TestInterrupted(t *testing.T) {
 	})
 }
 
+// When the time is over, what has not had its turn is told as not run.
+func TestAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		windows, err := Run(t.Context(), Options{
+			Driver: f, Plan: plan(t, "kill:hold=8s,pause:hold=8s,restart,clock:hold=8s", 1), Rounds: 2, Duration: time.Hour, AtMost: 12 * time.Second, RecoverWithin: time.Minute,
+		})
+		ran := 0
+		for _, w := range windows {
+			if w.NotRun == "" {
+				ran++
+			} else if w.NotRun != "no time was left after 12s" {
+				t.Errorf("%+v", w)
+			}
+		}
+		if err != nil || ran == 0 || ran > 3 || ran == len(windows) {
+			t.Errorf("%d of %+v, %v", ran, windows, err)
+		}
+	})
+}
+
 func TestDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
