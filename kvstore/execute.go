@@ -57,6 +57,9 @@ func (r *replica) begin(ctx context.Context, t *turn, b api.Batch) (epoch uint64
 		}
 		x, err = r.evaluate(t, b, &at)
 	}
+	if errors.Is(err, command.ErrRetry) {
+		err = api.Errorf(api.CodeUnavailable, "partition-%d: the time was over before the request could be begun; nothing was executed", r.id)
+	}
 	return epoch, x, err
 }
 

@@ -2,8 +2,10 @@ package kvstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -12,13 +14,25 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 )
 
-// execute executes one command on a node.
+// execute executes one command on a node, as soon as it is not refused.
 func (p *process) execute(c api.Command) (api.Result, error) {
-	results, err := p.router.Execute(within(p.t), kvstore.Request{}, api.Batch{Commands: []api.Command{c}})
-	if err != nil {
-		return api.Result{}, err
+	p.t.Helper()
+	return p.repeat(api.Batch{Commands: []api.Command{c}}, api.ErrUnavailable)
+}
+
+// repeat executes a batch again for as long as it fails with one of the errors,
+// and returns its first result.
+func (p *process) repeat(b api.Batch, errs ...error) (api.Result, error) {
+	p.t.Helper()
+	for ctx := within(p.t); ; {
+		results, err := p.router.Execute(ctx, kvstore.Request{}, b)
+		switch {
+		case err == nil:
+			return results[0], nil
+		case ctx.Err() != nil || !slices.ContainsFunc(errs, func(again error) bool { return errors.Is(err, again) }):
+			return api.Result{}, err
+		}
 	}
-	return results[0], nil
 }
 
 // TestIncrementsAndSwapsFromEverywhere has all nodes change one counter at
@@ -67,17 +81,34 @@ func TestARepeatedBatchIsExecutedOnce(t *testing.T) {
 	c := newControl(1, "a", "b", "c")
 	nodes := startAll(t, c, "a", "b", "c")
 	b := api.Batch{ID: &api.RequestID{Client: "client", Seq: 1}, Commands: []api.Command{{Op: api.OpIncrement, Key: []byte("k"), Delta: 3}}}
-	for i, id := range []string{"a", "b", "a"} {
-		results, err := nodes[id].router.Execute(within(t), kvstore.Request{}, b)
-		if err != nil || results[0].Number != 3 {
-			t.Fatalf("attempt %d: %+v, %v", i, results, err)
+	want := func(id, when string) {
+		t.Helper()
+		// It has an ID so that it may be repeated when nobody knows its outcome.
+		if r, err := nodes[id].repeat(b, api.ErrUnavailable, api.ErrOutcomeUnknown); err != nil || r.Number != 3 {
+			t.Fatalf("%s: %+v, %v", when, r, err)
 		}
 	}
+	want("a", "first")
+	want("b", "again, through another node")
+	want("a", "a third time")
 	c.elect("c")
-	if results, err := nodes["b"].router.Execute(within(t), kvstore.Request{}, b); err != nil || results[0].Number != 3 {
-		t.Fatalf("at the next primary: %+v, %v", results, err)
-	}
+	want("b", "at the next primary")
 	nodes["c"].want("k", "3")
+}
+
+// A request whose time is over before what it depends on was read was not
+// executed.
+func TestALateRequestIsRefused(t *testing.T) {
+	a := newProcess(t, newControl(1, "a"), "a")
+	a.start()
+	a.set("k", "v")
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := a.router.Execute(late, kvstore.Request{}, api.Batch{Commands: []api.Command{{Op: api.OpIncrement, Key: []byte("never read"), Delta: 1}}})
+	if !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	a.wantAbsent("never read")
 }
 
 func TestExpiredValuesAreGoneEverywhere(t *testing.T) {

@@ -171,10 +171,24 @@ func (p *process) request(ctx context.Context, method, key, value string) (strin
 		return "", err
 	case resp.StatusCode == http.StatusNotFound:
 		return "", api.ErrNotFound
+	case resp.StatusCode == http.StatusServiceUnavailable:
+		return "", fmt.Errorf("%s: %w: %s", resp.Status, api.ErrUnavailable, body)
 	case resp.StatusCode >= 300:
 		return "", fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	return string(body), nil
+}
+
+// insist repeats a request for as long as it is refused. A router waits for a
+// primary that serves, but not for as long as a busy machine may need to have one.
+func (p *process) insist(method, key, value string) (string, error) {
+	p.t.Helper()
+	for ctx := within(p.t); ; {
+		got, err := p.request(ctx, method, key, value)
+		if !errors.Is(err, api.ErrUnavailable) || ctx.Err() != nil {
+			return got, err
+		}
+	}
 }
 
 // ask puts a question of a node of the cluster to this one, and returns the
@@ -238,28 +252,28 @@ func (p *process) waitApplied() {
 
 func (p *process) set(key, value string) {
 	p.t.Helper()
-	if _, err := p.request(p.t.Context(), http.MethodPut, key, value); err != nil {
+	if _, err := p.insist(http.MethodPut, key, value); err != nil {
 		p.t.Fatalf("set %s through %s: %v", key, p.id, err)
 	}
 }
 
 func (p *process) delete(key string) {
 	p.t.Helper()
-	if _, err := p.request(p.t.Context(), http.MethodDelete, key, ""); err != nil {
+	if _, err := p.insist(http.MethodDelete, key, ""); err != nil {
 		p.t.Fatalf("delete %s through %s: %v", key, p.id, err)
 	}
 }
 
 func (p *process) want(key, value string) {
 	p.t.Helper()
-	if got, err := p.request(p.t.Context(), http.MethodGet, key, ""); err != nil || got != value {
+	if got, err := p.insist(http.MethodGet, key, ""); err != nil || got != value {
 		p.t.Fatalf("get %s through %s: %q, %v, want %q", key, p.id, got, err, value)
 	}
 }
 
 func (p *process) wantAbsent(key string) {
 	p.t.Helper()
-	if got, err := p.request(p.t.Context(), http.MethodGet, key, ""); !errors.Is(err, api.ErrNotFound) {
+	if got, err := p.insist(http.MethodGet, key, ""); !errors.Is(err, api.ErrNotFound) {
 		p.t.Fatalf("get %s through %s: %q, %v, want that it is absent", key, p.id, got, err)
 	}
 }
