@@ -302,6 +302,7 @@ func TestRemovedNodeReturns(t *testing.T) {
 	network := &withoutControl{}
 	network.blocked.Store(true)
 	c.edit = func(o *Options) { o.JoinAddr, o.Network = "", network }
+	c.move(victim) // so that the leader, which sends to it for a while yet, does not tell it
 	c.start(nil, victim)
 	ck := c.nodes[victim]
 	r := ck.book.raft.Load()

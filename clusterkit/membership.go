@@ -102,6 +102,9 @@ func (ck *ClusterKit) changeNode(ctx context.Context, verb, node string, of func
 	if id != node {
 		return node, ck.change(ctx, operation, of(id, node))
 	}
+	if err := ck.running(); err != nil {
+		return "", fmt.Errorf("%s: %w", operation, err)
+	}
 	if ck.Map() == nil {
 		return "", fmt.Errorf("%s: %w: this node has no map yet", operation, ErrNoLeader)
 	}

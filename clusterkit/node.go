@@ -86,11 +86,19 @@ func (ck *ClusterKit) CopyAnew(ctx context.Context, req CopyAnewRequest) error {
 }
 
 func (ck *ClusterKit) propose(ctx context.Context, c command) error {
-	if ck.stopping.Load() || ck.book.raft.Load() == nil {
-		return fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)
+	if err := ck.running(); err != nil {
+		return err
 	}
 	_, err := ck.proposer.propose(ctx, c)
 	return err
+}
+
+// running fails before the start and from the stop on.
+func (ck *ClusterKit) running() error {
+	if ck.stopping.Load() || ck.book.raft.Load() == nil {
+		return fmt.Errorf("%w: %w", ErrNoLeader, ErrStopped)
+	}
+	return nil
 }
 
 // published is called by the state machine after each change of the map.
