@@ -230,15 +230,21 @@ func (l *load) fill(ctx context.Context) (Fill, error) {
 	defer cancel()
 	l.begin()
 	begun := time.Now()
+	var acknowledged atomic.Int64
 	done := l.each(Filling, func(number uint64, k *ledger) bool {
 		random := rand.New(rand.NewPCG(l.Seed, scatter(number)))
 		for bounded.Err() == nil {
 			err := l.write(bounded, k, l.ValueSize.choose(random))
-			if target.OutcomeOf(err) != target.Failed {
-				return err == nil || bounded.Err() == nil
+			if err == nil {
+				acknowledged.Add(1)
+				return true
 			}
+			outcome := target.OutcomeOf(err)
 			if bounded.Err() == nil {
-				l.recorder.fail(target.Failed, err)
+				l.recorder.fail(outcome, err)
+			}
+			if outcome != target.Failed {
+				return bounded.Err() == nil
 			}
 			rest(bounded, refusedPause)
 		}
@@ -253,6 +259,9 @@ func (l *load) fill(ctx context.Context) (Fill, error) {
 		return Fill{}, fmt.Errorf("%w: it took %d of %d keys: %w", ErrUnavailable, done, l.Keys, context.Cause(bounded))
 	case done < l.Keys:
 		return Fill{}, fmt.Errorf("%w: it took %d of %d keys: %w", ErrUnavailable, done, l.Keys, last)
+	}
+	if acknowledged.Load() == 0 {
+		return Fill{}, fmt.Errorf("%w: it acknowledged none of %d writes: %w", ErrUnavailable, l.Keys, l.recorder.failures.Unknown)
 	}
 	return Fill{done, time.Since(begun)}, nil
 }

@@ -200,6 +200,19 @@ func TestUnavailable(t *testing.T) {
 	})
 }
 
+// Something answers that is no store: no write is acknowledged, and none is known
+// not to have been executed.
+func TestNoStore(t *testing.T) {
+	inBothLoops(t, func(t *testing.T, cfg Config) {
+		r, err := Run(t.Context(), cfg, slowly(func(context.Context, target.Op, func(target.Op) (target.Result, error)) (target.Result, error) {
+			return target.Result{}, errBroken
+		}))
+		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, errBroken) || r != nil {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
 func TestUndecided(t *testing.T) {
 	inBothLoops(t, func(t *testing.T, cfg Config) {
 		r, err := Run(t.Context(), cfg, slowly(func(_ context.Context, op target.Op, execute func(target.Op) (target.Result, error)) (target.Result, error) {
