@@ -24,6 +24,15 @@ type copier struct {
 	made    map[copyOf]bool
 	early   map[copyOf]bool
 	running int
+	awaited step
+}
+
+// step is a state of a partition that the map of a node may come to.
+type step struct {
+	node string
+	is   func(p *clusterkit.Partition) bool
+	// reached gets the index of the first partition.
+	reached chan int
 }
 
 // prepare is a Prepare of clustertest.
@@ -44,12 +53,34 @@ func (a *copier) prepare(ck *clusterkit.ClusterKit) {
 		a.made[copyOf{change.Index, change.Member}] = true
 		return nil
 	})
-	maps := ck.Watch(context.Background())
-	go func() {
-		for m := range maps {
-			a.look(m)
+	ck.ObserveMaps(func(m *clusterkit.Map) {
+		a.look(m)
+		a.follow(ck.GetMyNodeID(), m)
+	})
+}
+
+// await waits for a step from now on.
+func (a *copier) await(s step) (reached <-chan int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.reached = make(chan int, 1)
+	a.awaited = s
+	return s.reached
+}
+
+func (a *copier) follow(node string, m *clusterkit.Map) {
+	a.mu.Lock()
+	s := a.awaited
+	a.mu.Unlock()
+	if node != s.node {
+		return
+	}
+	if i := slices.IndexFunc(m.Partitions, func(p clusterkit.Partition) bool { return s.is(&p) }); i >= 0 {
+		select {
+		case s.reached <- i:
+		default: // it was reached before
 		}
-	}()
+	}
 }
 
 func (a *copier) count(n int) {
@@ -102,15 +133,21 @@ func TestMovesSurviveKillsAtEveryStep(t *testing.T) {
 			return p.Primary == target && len(p.Members) == 3
 		},
 	}
-	for step, reached := range steps {
+	for name, reached := range steps {
 		for _, victim := range []string{"source", "target", "leader"} {
-			t.Run(step+", and the "+victim+" dies", func(t *testing.T) {
+			t.Run(name+", and the "+victim+" dies", func(t *testing.T) {
 				a := &copier{made: make(map[copyOf]bool), early: make(map[copyOf]bool)}
 				inCluster(t, clustertest.Config{Prepare: a.prepare}, func(t *testing.T, c *clustertest.Cluster) {
 					before := c.Map()
 					leader := c.Leader()
+					there := a.await(step{node: leader, is: func(p *clusterkit.Partition) bool { return reached(a, p) }})
 					c.Add(target)
-					moving := firstMap(t, c, leader, func(p *clusterkit.Partition) bool { return reached(a, p) })
+					var moving int
+					select {
+					case moving = <-there:
+					case <-time.After(30 * time.Second):
+						t.Fatal("no move comes so far")
+					}
 					dies := map[string]string{"source": before.Partitions[moving].Primary, "target": target, "leader": leader}[victim]
 					c.Kill(dies)
 					c.WaitHealthy()
@@ -126,19 +163,4 @@ func TestMovesSurviveKillsAtEveryStep(t *testing.T) {
 			})
 		}
 	}
-}
-
-// firstMap follows the map of a node until it is true of a partition, and
-// returns which.
-func firstMap(t *testing.T, c *clustertest.Cluster, node string, reached func(p *clusterkit.Partition) bool) int {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for m := range c.Node(node).Watch(ctx) {
-		if i := slices.IndexFunc(m.Partitions, func(p clusterkit.Partition) bool { return reached(&p) }); i >= 0 {
-			return i
-		}
-	}
-	t.Fatal("no move comes so far")
-	return 0
 }
