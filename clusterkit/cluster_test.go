@@ -85,6 +85,9 @@ func (c *testCluster) start(prepare func(*ClusterKit), ids ...string) {
 	}
 }
 
+// withoutProbation has a node, when it leads, make voters of the others soon.
+func withoutProbation(ck *ClusterKit) { ck.controller.patience.probation = 200 * time.Millisecond }
+
 func (c *testCluster) ready(ids ...string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), testWait)

@@ -155,7 +155,7 @@ func build(opts settings, dir *dataDir) *ClusterKit {
 	ck.controller = &controller{
 		state: ck.state, book: ck.book, proposer: ck.proposer, clock: ck.clock, log: ck.log, watch: ck.watch,
 		serverID: raft.ServerID(ck.serverID()), managed: opts.ManagedReplication,
-		reReplicationDelay: opts.ReReplicationDelay, voterLossTime: voterLossTime,
+		reReplicationDelay: opts.ReReplicationDelay, patience: defaultPatience,
 		founding: dir.founding,
 	}
 	ck.proposer.objection = ck.controller.objection

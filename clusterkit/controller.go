@@ -31,7 +31,7 @@ type controller struct {
 	serverID           raft.ServerID
 	managed            bool
 	reReplicationDelay time.Duration
-	voterLossTime      time.Duration
+	patience           serverPatience
 	// founding returns what a leader that finds no cluster proposes, zero if
 	// this node has not founded one.
 	founding func() bootstrapCommand
@@ -145,7 +145,7 @@ func (c *controller) spread(ctx context.Context) {
 
 // plan reviews the map at each change.
 func (c *controller) plan(ctx context.Context, k *keeper) {
-	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration), servers: newServerWatch(c.serverID, c.voterLossTime)}
+	review := planner{controller: c, keeper: k, deadSince: make(map[string]time.Duration), servers: newServerWatch(c.serverID, c.patience)}
 	maps := c.watch.watch(ctx)
 	ticker := time.NewTicker(reviewInterval)
 	defer ticker.Stop()

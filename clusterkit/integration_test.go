@@ -461,7 +461,10 @@ func TestTransferEndsTheRoleFirst(t *testing.T) {
 
 func TestALostVoterIsReplaced(t *testing.T) {
 	c := newTestCluster(t, Config{})
-	impatient := func(ck *ClusterKit) { ck.controller.voterLossTime = 200 * time.Millisecond }
+	impatient := func(ck *ClusterKit) {
+		withoutProbation(ck)
+		ck.controller.patience.loss = 200 * time.Millisecond
+	}
 	c.start(impatient, three...)
 	c.ready(three...)
 	c.electorate(3)

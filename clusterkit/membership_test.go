@@ -17,7 +17,7 @@ func startFour(t *testing.T) *testCluster {
 	t.Helper()
 	c := newTestCluster(t, Config{})
 	ids := append(slices.Clone(three), "node-4")
-	c.start(nil, ids...)
+	c.start(withoutProbation, ids...)
 	c.ready(ids...)
 	c.settled(3)
 	c.electorate(4)

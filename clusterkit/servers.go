@@ -17,16 +17,23 @@ const (
 	// promotionLag is how many entries a follower may be behind to be made a
 	// voter.
 	promotionLag = 64
-	// probation is how long a follower has to stay before it is made a voter, so
-	// that a node that only looks in does not count for the quorum.
-	probation = 5 * time.Second
-	// voterLossTime is how long the node of a voter may be away before another
-	// one votes in its place.
-	voterLossTime = time.Minute
 	// registrationTime is how long a server may be let in without its node
 	// having registered.
 	registrationTime = 5 * time.Minute
 )
+
+// serverPatience is for how long servers are watched before they vote, or do no
+// more.
+type serverPatience struct {
+	// probation is how long a follower has to stay before it is made a voter, so
+	// that a node that only looks in does not count for the quorum.
+	probation time.Duration
+	// loss is how long the node of a voter may be away before another one votes in
+	// its place.
+	loss time.Duration
+}
+
+var defaultPatience = serverPatience{probation: 5 * time.Second, loss: time.Minute}
 
 // raftServer is a server of Raft's configuration, with what the leader knows of
 // it.
@@ -184,7 +191,7 @@ func quorum(voters int) int { return voters/2 + 1 }
 // serverWatch is what a leader remembers of Raft's servers in its term.
 type serverWatch struct {
 	self     raft.ServerID
-	lossTime time.Duration
+	patience serverPatience
 	standing map[raft.ServerID]serverStanding
 }
 
@@ -209,8 +216,8 @@ const (
 	following
 )
 
-func newServerWatch(self raft.ServerID, lossTime time.Duration) serverWatch {
-	return serverWatch{self: self, lossTime: lossTime, standing: make(map[raft.ServerID]serverStanding)}
+func newServerWatch(self raft.ServerID, patience serverPatience) serverWatch {
+	return serverWatch{self: self, patience: patience, standing: make(map[raft.ServerID]serverStanding)}
 }
 
 // observe takes in what there is now. caughtUp reports whether a node with a
@@ -254,9 +261,9 @@ func (w *serverWatch) look(s raft.Server, m *Map, caughtUp func(Node) bool, now 
 	out := raftServer{id: s.ID, voter: s.Suffrage == raft.Voter, self: s.ID == w.self, address: s.Address}
 	out.live = registered && n.Alive
 	out.caughtUp = registered && caught
-	out.proven = out.caughtUp && lasts >= probation
+	out.proven = out.caughtUp && lasts >= w.patience.probation
 	out.removed = m.wasRemoved(s.ID)
-	out.lost = !out.self && n != nil && !n.Alive && lasts >= w.lossTime
+	out.lost = !out.self && n != nil && !n.Alive && lasts >= w.patience.loss
 	out.useless = !registered && (caught || !out.voter && lasts >= registrationTime)
 	return out
 }

@@ -178,6 +178,7 @@ func TestServersAreWatched(t *testing.T) {
 		caught  bool
 		want    string
 	}
+	probation, loss := defaultPatience.probation, defaultPatience.loss
 	tests := []struct {
 		name  string
 		looks []look
@@ -199,8 +200,8 @@ func TestServersAreWatched(t *testing.T) {
 		{"a voter that goes and returns", []look{
 			{0, joined, voter, true, "voter live caught-up"},
 			{time.Hour, lose(joined, t, "n3"), voter, true, "voter"},
-			{time.Hour + voterLossTime - 1, lose(joined, t, "n3"), voter, true, "voter"},
-			{time.Hour + voterLossTime, lose(joined, t, "n3"), voter, true, "voter lost"},
+			{time.Hour + loss - 1, lose(joined, t, "n3"), voter, true, "voter"},
+			{time.Hour + loss, lose(joined, t, "n3"), voter, true, "voter lost"},
 			{2 * time.Hour, mustApply(t, joined, register("n3", "s3", 2)), voter, false, "voter live"},
 			{2 * time.Hour, mustApply(t, joined, moved), voter, false, "voter live"},
 		}},
@@ -234,7 +235,7 @@ func TestServersAreWatched(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			watch := newServerWatch("n1/s1", voterLossTime)
+			watch := newServerWatch("n1/s1", defaultPatience)
 			for _, l := range tt.looks {
 				s := watch.observe(l.servers, l.m, func(Node) bool { return l.caught }, l.at)[0]
 				var got []string

@@ -84,7 +84,7 @@ func (c *simControl) lead() {
 				c.table = newSessionTable(number, m, now, !n.w.opt.managed)
 				n.w.opt.broken.begun(c.table)
 				c.deadSince, c.planned = make(map[string]time.Duration), planBasis{}
-				c.servers = newServerWatch(raft.ServerID(n.raftID), voterLossTime)
+				c.servers = newServerWatch(raft.ServerID(n.raftID), defaultPatience)
 				c.wait()
 				c.review()
 				c.tick(c.table)
