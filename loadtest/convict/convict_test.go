@@ -51,6 +51,8 @@ type charge struct {
 	what, faults string
 	// right: nothing is wrong with it.
 	right bool
+	// needs, if not nil, says why this machine cannot run it, "" if it can.
+	needs func(context.Context) string
 	start func(ctx context.Context, dir string) (suspect, error)
 }
 
@@ -76,6 +78,11 @@ func TestConvict(t *testing.T) {
 
 // try returns the row of the table.
 func (c charge) try(t *testing.T) string {
+	if c.needs != nil {
+		if why := c.needs(t.Context()); why != "" {
+			return fmt.Sprintf("| %s | %s | NOT RUN: %s | | |\n", c.what, c.faults, why)
+		}
+	}
 	dir := t.TempDir()
 	begun := time.Now()
 	s, err := c.start(t.Context(), dir)

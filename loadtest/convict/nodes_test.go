@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/loadtest/check"
+	"github.com/skshohagmiah/clusterkit/loadtest/driver"
 	"github.com/skshohagmiah/clusterkit/loadtest/localcluster"
 	"github.com/skshohagmiah/clusterkit/loadtest/target"
 )
@@ -47,12 +48,19 @@ func nodes(binary string) []charge {
 		}
 		return retrying{s}, nil
 	}
+	network := func(what, faults, rule, strikes string) charge {
+		return charge{what: what, faults: faults, right: rule == "", needs: driver.NamespacesLack, start: func(ctx context.Context, dir string) (suspect, error) {
+			return startParted(ctx, binary, dir, strikes, rule)
+		}}
+	}
 	return []charge{
 		kvnode("nothing", "kill a primary, pause a primary, kill all, strand a primary", "", killPrimary, pausePrimary, killAll, strandPrimary),
 		kvnode("replicas answer before the disk has the entries", "kill all", "ack-before-fsync", killAll),
 		kvnode("a primary serves before its no-op is committed", "kill a primary", "serve-early", killPrimary),
 		kvnode("a new epoch drops what is not known to be committed", "kill a primary", "truncate-to-commit", killPrimary),
 		kvnode("reads need neither lease nor confirmation", "pause a primary", "read-without-lease", pausePrimary),
+		network("nothing", "cut a node off, by the network", "", "partition:halves"),
+		network("entries of a deposed primary are taken", "cut a node off, by the network", "accept-lower-epochs", "partition:halves"),
 		kvnode("a read, or a failed condition, is answered from uncommitted state", "strand a primary", "answer-uncommitted", strandPrimary),
 		retry,
 	}
@@ -135,18 +143,11 @@ func (c *cluster) heal(ctx context.Context) error {
 }
 
 func (c *cluster) finish(v *check.Verdict) error {
-	var served []check.Tenure
+	logs := map[string]string{}
 	for _, n := range c.Nodes() {
-		tenures, err := check.ReadTenuresFile(n.ID, n.LogFile)
-		if err != nil {
-			return err
-		}
-		served = append(served, tenures...)
+		logs[n.ID] = n.LogFile
 	}
-	v.Add(check.Epochs(served)...)
-	crashed, err := c.crashes()
-	v.Add(crashed...)
-	return err
+	return addLogs(v, logs)
 }
 
 // busiest returns the node that is primary of the most partitions.
