@@ -15,6 +15,9 @@ import (
 // demands that it is at most 15 % of the memtable.
 const inlineLimit = 1 << 20
 
+// numLevelZeroTables is how many tables Badger leaves in level zero.
+const numLevelZeroTables = 4
+
 // badgerOptions sets every option, so that a new version of Badger changes
 // none behind our back.
 func badgerOptions(o Options) badger.Options {
@@ -48,7 +51,7 @@ func badgerOptions(o Options) badger.Options {
 		LevelSizeMultiplier:     10,
 		TableSizeMultiplier:     1,
 		MaxLevels:               7,
-		NumLevelZeroTables:      4,
+		NumLevelZeroTables:      numLevelZeroTables,
 		NumLevelZeroTablesStall: 12,
 		NumCompactors:           2,
 		CompactL0OnClose:        false,

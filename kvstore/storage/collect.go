@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -42,22 +44,34 @@ func (s *Store) discard(g generation) {
 // at a limited rate, and then its mark. What is still marked when the store
 // closes, the next Open goes on with.
 func (s *Store) collectGarbage(ctx context.Context) {
+	var reclaim <-chan time.Time // when to see whether to reclaim space
 	for {
 		if g, ok := s.nextGarbage(); ok {
 			if err := s.deleteGeneration(ctx, g); err != nil {
 				return
 			}
+			reclaim = time.After(reclaimDelay)
 			continue
-		}
-		if s.worthReclaiming() {
-			if err := s.reclaim(ctx); err != nil {
-				return
-			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.collect:
+		case <-reclaim:
+			reclaim = nil
+			switch {
+			case !s.worthReclaiming():
+			case s.shown():
+				reclaim = time.After(reclaimDelay)
+			default:
+				again, err := s.reclaim(ctx)
+				if err != nil {
+					return
+				}
+				if again {
+					reclaim = time.After(reclaimDelay)
+				}
+			}
 		}
 	}
 }
@@ -75,35 +89,13 @@ func (s *Store) nextGarbage() (g generation, ok bool) {
 
 // deleteGeneration deletes all items of g and their rests.
 func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
-	deleted := 0
-	for _, part := range []generation{g, g.rest()} {
-		prefix := part.appendPrefix(nil)
-		from := prefix
-		for {
-			keys, size := s.keysFrom(prefix, from)
-			if len(keys) == 0 {
-				break
-			}
-			if err := s.collectLimit.WaitN(ctx, len(keys)); err != nil {
-				return err
-			}
-			err := s.db.Update(func(txn *badger.Txn) error {
-				for _, key := range keys {
-					if err := txn.Delete(key); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				return s.fail("delete garbage", err)
-			}
-			deleted += len(keys)
-			s.deleted.Add(uint64(len(keys)))
-			s.deletedBytes += size
-			from = keys[len(keys)-1]
-		}
+	deleted, size, err := s.deleteKeys(ctx, g, false)
+	if err != nil {
+		return err
 	}
+	s.deleted.Add(uint64(deleted))
+	s.unreclaimed = append(s.unreclaimed, g)
+	s.deletedBytes += size
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(g.mark()) }); err != nil {
 		return s.fail("delete garbage", err)
 	}
@@ -116,12 +108,45 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 	return nil
 }
 
-// keysFrom returns the first keys with the prefix, from the given one on, and
-// what they take with their values.
-func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte, size int64) {
+// deleteKeys deletes the keys of g and of its rests, with again also those that
+// are deleted and still take space. It returns how many there were, and about
+// how much they take with their values.
+func (s *Store) deleteKeys(ctx context.Context, g generation, again bool) (deleted int, size int64, err error) {
+	for _, part := range []generation{g, g.rest()} {
+		prefix := part.appendPrefix(nil)
+		from := prefix
+		for {
+			keys, takes := s.keysFrom(prefix, from, again)
+			if len(keys) == 0 {
+				break
+			}
+			if err := s.collectLimit.WaitN(ctx, len(keys)); err != nil {
+				return deleted, size, err
+			}
+			err := s.db.Update(func(txn *badger.Txn) error {
+				for _, key := range keys {
+					if err := txn.Delete(key); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return deleted, size, s.fail("delete garbage", err)
+			}
+			deleted, size = deleted+len(keys), size+takes
+			from = append(keys[len(keys)-1], 0)
+		}
+	}
+	return deleted, size, nil
+}
+
+// keysFrom returns the first keys with the prefix, from the given one on, those
+// that are deleted included if all is set, and what they take with their values.
+func (s *Store) keysFrom(prefix, from []byte, all bool) (keys [][]byte, size int64) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, AllVersions: all})
 	defer it.Close()
 	defer func() {
 		if p := recover(); p != nil {
@@ -130,8 +155,10 @@ func (s *Store) keysFrom(prefix, from []byte) (keys [][]byte, size int64) {
 		}
 	}()
 	for it.Seek(from); it.Valid() && len(keys) < collectBatch; it.Next() {
-		keys = append(keys, it.Item().KeyCopy(nil))
 		size += it.Item().EstimatedSize()
+		if n := len(keys); n == 0 || !bytes.Equal(keys[n-1], it.Item().Key()) {
+			keys = append(keys, it.Item().KeyCopy(nil))
+		}
 	}
 	return keys, size
 }

@@ -26,7 +26,9 @@ func (s *Store) Picture(partition uint32) (*Picture, error) {
 	}
 	v := s.acquire() // the store does not close before Done
 	number, ok := v.generations[partition]
-	return &Picture{store: s, view: v, generation: generation{partition, number}, empty: !ok}, nil
+	p := &Picture{store: s, view: v, generation: generation{partition, number}, empty: !ok}
+	s.opening(p)
+	return p, nil
 }
 
 // Items calls f with the items whose keys have the prefix, in order of their
@@ -59,5 +61,6 @@ func (p *Picture) Items(prefix, from []byte, f func(Item) bool) (err error) {
 // Close releases the picture, once.
 func (p *Picture) Close() {
 	p.view.release()
+	p.store.hasClosed(p)
 	p.store.users.Done()
 }

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // origin is where the loads of these tests come from.
@@ -241,64 +238,4 @@ func TestSnapshotsGoOnBehindAnyKey(t *testing.T) {
 	if snap.partial || snap.sum != snap.Checkpoint().Sum {
 		t.Error("a snapshot read from the beginning to the end does not know that it is whole")
 	}
-}
-
-func diskUsage(t testing.TB, dir string) (size int64) {
-	t.Helper()
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range tables {
-		// One that a compaction has just removed takes nothing.
-		if info, err := os.Stat(name); err == nil {
-			size += info.Size()
-		}
-	}
-	return size
-}
-
-// The disk space of dropped data comes back, when nobody looks at them any
-// more, and the data beside them stay.
-func TestSpaceOfDroppedDataComesBack(t *testing.T) {
-	opts := Options{Dir: t.TempDir(), MemTableBytes: minMemTableBytes, CollectPerSecond: 1 << 20}
-	s := mustOpen(t, opts)
-	value := strings.Repeat("v", 16<<10)
-	for partition := range uint32(2) {
-		for from := range 40 {
-			var writes []Write
-			for i := range 64 {
-				n := from*64 + i
-				writes = append(writes, set(uint64(n+1), fmt.Sprintf("key %06d", n), value))
-			}
-			mustApply(t, s, batch(partition, writes...))
-		}
-	}
-	eventually(t, "both are in tables", func() bool { return diskUsage(t, opts.Dir) > 60<<20 })
-	full := diskUsage(t, opts.Dir)
-	snap, err := s.Snapshot(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Drop(1); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "all is marked as deleted", func() bool { return s.Garbage().Generations == 0 })
-	if items, err := readAll(snap); err != nil || len(items) != 40*64 {
-		t.Errorf("the snapshot has %d items, %v", len(items), err)
-	}
-	if g := s.Garbage(); g.Reclaims != 0 {
-		t.Errorf("%+v under an open snapshot", g)
-	}
-	snap.Close()
-	eventually(t, "the space comes back", func() bool {
-		return s.Garbage().Reclaims == 1 && diskUsage(t, opts.Dir) < full*6/10
-	})
-	t.Logf("%d MiB of tables before, %d after", full>>20, diskUsage(t, opts.Dir)>>20)
-	if n := len(dump(t, s, 0)); n != 40*64 {
-		t.Errorf("%d items of the other partition are left", n)
-	}
-	began := time.Now()
-	mustClose(t, s)
-	t.Logf("closed in %v", time.Since(began))
 }

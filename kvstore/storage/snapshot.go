@@ -68,10 +68,7 @@ func (s *Store) Snapshot(partition uint32) (_ *Snapshot, err error) {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: g.appendPrefix(nil)})
 	it.Rewind()
 	snap := &Snapshot{store: s, generation: g, checkpoint: c, txn: txn, it: it}
-	s.mu.Lock()
-	s.opened++
-	s.snapshots[snap] = s.opened
-	s.mu.Unlock()
+	s.opening(snap)
 	return snap, nil
 }
 
@@ -207,9 +204,6 @@ func (s *Snapshot) Close() {
 	s.txn.Discard()
 	s.txn = nil
 	s.err = ErrClosed
-	s.store.mu.Lock()
-	delete(s.store.snapshots, s)
-	s.store.mu.Unlock()
-	signal(s.store.collect) // what it showed may be reclaimed
+	s.store.hasClosed(s)
 	s.store.users.Done()
 }

@@ -172,9 +172,10 @@ type Store struct {
 	damaged        map[uint32]damage
 	// loads are the unfinished ones.
 	loads map[uint32]*load
-	// snapshots are the open ones, and opened counts all there were.
-	snapshots map[*Snapshot]uint64
-	opened    uint64
+	// readers are the open snapshots and pictures, and opened counts all there
+	// were.
+	readers map[any]uint64
+	opened  uint64
 	// deletedAt is what opened was at the last deletion of garbage, and
 	// collecting says that one goes on.
 	deletedAt  uint64
@@ -190,8 +191,9 @@ type Store struct {
 
 	collectLimit      *rate.Limiter
 	deleted, reclaims atomic.Uint64
-	// deletedBytes is about how much was deleted and not reclaimed; it belongs
-	// to the collector.
+	// unreclaimed are the generations that were deleted and may still take space,
+	// deletedBytes about how much. They belong to the collector.
+	unreclaimed  []generation
 	deletedBytes int64
 	flattening   sync.WaitGroup
 
@@ -229,10 +231,10 @@ func Open(opts Options) (_ *Store, err error) {
 		damaged: make(map[uint32]damage),
 		loads:   make(map[uint32]*load),
 
-		snapshots: make(map[*Snapshot]uint64),
-		collect:   make(chan struct{}, 1),
-		noticed:   make(chan struct{}, 1),
-		closed:    make(chan struct{}),
+		readers: make(map[any]uint64),
+		collect: make(chan struct{}, 1),
+		noticed: make(chan struct{}, 1),
+		closed:  make(chan struct{}),
 
 		closeTimeout: closeTimeout,
 

@@ -28,7 +28,7 @@ func startDriven(t *testing.T, ctx context.Context, o driver.Options) *driver.Pr
 		must(t, "close", p.Close())
 		logIfFailed(t, p.Cluster())
 	})
-	setBlobs(t, ctx, clientOf(t, p.Cluster(), 0))
+	setBlobs(t, ctx, clientOf(t, p.Cluster(), 0), blobs)
 	return p
 }
 
@@ -108,7 +108,7 @@ func hinder(t *testing.T, ctx context.Context, p *driver.Processes, obstacle fun
 	for _, found := range check.Copies(ctx, verifier, s.PartitionCount) {
 		t.Error(found)
 	}
-	wantBlobs(t, ctx, clientOf(t, c, 0))
+	wantBlobs(t, ctx, clientOf(t, c, 0), blobs)
 }
 
 // TestTargetDiskFull fills the disk of the node that copies are made on: first so
