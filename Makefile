@@ -2,10 +2,10 @@ GO ?= go
 GOLANGCI_LINT = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TESTFLAGS ?= -race -shuffle=on -timeout 15m
 
-.PHONY: help build demo cluster test unit schedules planted convict faults faults-long faults-smoke compose-test lint check bench sim soak fuzz clean
+.PHONY: help build demo cluster test unit schedules planted convict faults faults-long faults-smoke compose-test lint check bench sim soak migration-bench fuzz clean
 
 help: ## show what one can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build kvnode, kvctl and loadtest into bin/
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/kvnode ./cmd/kvctl ./loadtest
@@ -69,6 +69,14 @@ KILLS ?= 20
 BUSY ?= 10m
 soak: ## measure failovers, then keep the machine busy and see none (KILLS=20 BUSY=10m)
 	$(GO) test ./loadtest/e2e -run 'TestPrimaryKilled|TestNoFalseFailover' -v -timeout 0 -kills $(KILLS) -busy $(BUSY)
+
+HANDOVERS ?= 50
+migration-bench: ## measure hand-overs, copies beside requests, and copies against Badger alone (five minutes, HANDOVERS=50)
+	$(GO) test ./loadtest/e2e -run 'TestHandOvers|TestForegroundDuringCopies' -v -timeout 0 -figures -handovers $(HANDOVERS)
+	@for round in 1 2 3; do \
+		$(GO) test ./kvstore/storage -run '^$$' -bench 'BadgerAlone' -benchtime 5x && \
+		$(GO) test ./kvstore -run '^$$' -bench 'Copy$$' -benchtime 5x || exit 1; \
+	done
 
 FUZZTIME ?= 1m
 fuzz: ## fuzz every decoder of outside bytes for FUZZTIME each

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,26 +27,6 @@ func startDriven(t *testing.T, ctx context.Context, o driver.Options) *driver.Pr
 	})
 	setBlobs(t, ctx, clientOf(t, p.Cluster(), 0), blobs)
 	return p
-}
-
-// counted returns the sum of a counter of a node, over all labels.
-func counted(t *testing.T, ctx context.Context, n *localcluster.Node, name string) (sum float64) {
-	t.Helper()
-	found := false
-	lines := bufio.NewScanner(strings.NewReader(request(t, ctx, http.MethodGet, "http://"+n.HTTPAddr+"/metrics", nil).body))
-	for lines.Scan() {
-		series, value, _ := strings.Cut(lines.Text(), " ")
-		if base, _, _ := strings.Cut(series, "{"); base != name {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		must(t, series, err)
-		sum, found = sum+v, true
-	}
-	if !found {
-		t.Fatalf("%s has no metric %s", n.ID, name)
-	}
-	return sum
 }
 
 // waitingFor waits until the copy says so, and an operator sees it.
