@@ -104,6 +104,7 @@ func TestAdministration(t *testing.T) {
 		{"partition verify partition-9", map[string]string{
 			"POST /v1/partitions/partition-9/verify": `404 {"error":{"code":"not_found","message":"there is no partition"}}`,
 		}, exitNotFound, nil, "there is no partition"},
+		{"partition verify --all", map[string]string{"GET /cluster": `200 {"leader":"n1"}`, "GET /partitions": `200 {"partitions":[]}`}, exitOK, nil, ""},
 		{"partition verify", nil, exitUsage, nil, "give one partition, like partition-5, or --all"},
 		{"partition verify partition-0 --all", nil, exitUsage, nil, "give one partition, like partition-5, or --all"},
 		{"migration pause", map[string]string{"POST /moves/pause": "204"}, exitOK, nil, ""},
@@ -125,6 +126,9 @@ func TestAdministration(t *testing.T) {
 			got := kvctlRun(t, "", append([]string{"--endpoints", script(t, tc.answers)}, strings.Fields(tc.args)...)...)
 			if got.code != tc.code || !strings.Contains(got.stderr, tc.stderr) {
 				t.Errorf("%+v, want code %d and %q", got, tc.code, tc.stderr)
+			}
+			if tc.stdout == nil && got.stdout != "" {
+				t.Errorf("printed\n%sand has nothing to say", got.stdout)
 			}
 			for _, want := range tc.stdout {
 				if !strings.Contains(got.stdout, want) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,11 +65,18 @@ others, move it to one that is right (kvctl partition move) and verify again.`,
 	return cmd
 }
 
+const verifyRow = "%-14s  %-12s  %-16s  %-13s  %10v  %-16s  %s\n"
+
 // verifyAll goes on after a partition that is not well, or cannot be verified,
 // and returns the first error then.
 func verifyAll(ctx context.Context, w io.Writer, c *client.Client, partitions []string) error {
-	const row = "%-14s  %-12s  %-16s  %-13s  %10v  %-16s  %s\n"
-	fmt.Fprintf(w, row, "PARTITION", "POSITION", "NODE", "STATE", "ITEMS", "DIGEST", "")
+	heading := sync.OnceFunc(func() {
+		fmt.Fprintf(w, verifyRow, "PARTITION", "POSITION", "NODE", "STATE", "ITEMS", "DIGEST", "")
+	})
+	row := func(cells ...any) {
+		heading()
+		fmt.Fprintf(w, verifyRow, cells...)
+	}
 	var first error
 	for _, id := range partitions {
 		v, err := c.Verify(ctx, id)
@@ -76,10 +84,10 @@ func verifyAll(ctx context.Context, w io.Writer, c *client.Client, partitions []
 			if ctx.Err() != nil || errors.Is(err, api.ErrNotFound) {
 				return err
 			}
-			fmt.Fprintf(w, row, id, "-", "-", "not verified", "-", "-", err)
+			row(id, "-", "-", "not verified", "-", "-", err)
 		}
 		for _, copied := range v.Copies {
-			fmt.Fprintf(w, row, id, v.Position, copied.Node, copied.State, copied.Items, orDash(copied.Digest), remark(copied))
+			row(id, v.Position, copied.Node, copied.State, copied.Items, orDash(copied.Digest), remark(copied))
 		}
 		if err == nil && !v.OK {
 			err = fmt.Errorf("%s: %w", id, errUnequal)
