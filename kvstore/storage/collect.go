@@ -50,7 +50,7 @@ func (s *Store) collectGarbage(ctx context.Context) {
 			if err := s.deleteGeneration(ctx, g); err != nil {
 				return
 			}
-			reclaim = time.After(reclaimDelay)
+			reclaim = time.After(s.reclaimDelay())
 			continue
 		}
 		select {
@@ -62,14 +62,14 @@ func (s *Store) collectGarbage(ctx context.Context) {
 			switch {
 			case !s.worthReclaiming():
 			case s.shown():
-				reclaim = time.After(reclaimDelay)
+				reclaim = time.After(s.reclaimDelay())
 			default:
 				again, err := s.reclaim(ctx)
 				if err != nil {
 					return
 				}
 				if again {
-					reclaim = time.After(reclaimDelay)
+					reclaim = time.After(s.reclaimDelay())
 				}
 			}
 		}

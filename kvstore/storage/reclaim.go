@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -15,9 +16,8 @@ const (
 	// fifteen.
 	reclaimBytes = 32 << 20
 	reclaimShare = 16
-	// reclaimDelay is how long nothing more must have been deleted: a node that
-	// gives one partition away is often about to give others away.
-	reclaimDelay = 5 * time.Second
+	// paddingBytesPerSecond is how fast memtables are filled up.
+	paddingBytesPerSecond = 8 << 20
 	// tableDelay is how long is waited for a memtable to become a table.
 	tableDelay = 5 * time.Second
 )
@@ -38,6 +38,19 @@ func (s *Store) worthReclaiming() bool {
 
 func aLot(deleted, tables int64) bool {
 	return deleted >= reclaimBytes && deleted > tables/reclaimShare
+}
+
+// reclaimDelay returns how long to wait after the last deletion: more may follow,
+// and nodes that have given copies away at the same time, and hold others of the
+// same partitions, are not to be busy with it at the same time. With nothing else
+// here nobody is in the way.
+func (s *Store) reclaimDelay() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.checkpoints) == 0 {
+		return s.opts.ReclaimDelay / 8
+	}
+	return s.opts.ReclaimDelay + rand.N(2*s.opts.ReclaimDelay)
 }
 
 // shown reports whether somebody may still see some of what was deleted; it would
@@ -159,7 +172,7 @@ func (s *Store) writeOut(ctx context.Context) error {
 	key, padding := ownKey('p'), make([]byte, inlineLimit-1)
 	before := s.levelZero()
 	for written := int64(0); written <= s.opts.MemTableBytes; written += inlineLimit {
-		if err := ctx.Err(); err != nil {
+		if err := s.paddingLimit.WaitN(ctx, inlineLimit); err != nil {
 			return err
 		}
 		if !s.hasSpace() {

@@ -27,7 +27,7 @@ func diskUsage(t testing.TB, dir string) (size int64) {
 // The disk space of dropped data comes back, when nobody looks at them any
 // more, and the data beside them stay.
 func TestSpaceOfDroppedDataComesBack(t *testing.T) {
-	opts := Options{Dir: t.TempDir(), MemTableBytes: minMemTableBytes, CollectPerSecond: 1 << 20}
+	opts := Options{Dir: t.TempDir(), MemTableBytes: minMemTableBytes, CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	value := strings.Repeat("v", 16<<10)
 	for partition := range uint32(2) {
@@ -73,7 +73,7 @@ func TestSpaceOfDroppedDataComesBack(t *testing.T) {
 // once for all that is dropped in a row, and after the last picture of it is
 // closed.
 func TestSpaceComesBackFromFewTables(t *testing.T) {
-	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20}
+	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	value := strings.Repeat("v", 64<<10)
 	const partitions, items = 3, 256
@@ -117,7 +117,7 @@ func TestSpaceComesBackFromFewTables(t *testing.T) {
 // Data that were compacted with their deletions while somebody read an older
 // state, so that both were kept, are reclaimed when nobody does any more.
 func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
-	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20}
+	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	fill(t, s, 1, 10)
 	value := strings.Repeat("v", 64<<10)

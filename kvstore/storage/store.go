@@ -63,6 +63,7 @@ const (
 	minMemTableBytes        = 8 << 20
 	defaultReserveBytes     = 128 << 20
 	defaultCollectPerSecond = 20_000
+	defaultReclaimDelay     = 20 * time.Second
 
 	defaultScrubBytesPerSecond = 4 << 20
 	defaultScrubEvery          = 24 * time.Hour
@@ -95,6 +96,10 @@ type Options struct {
 	// CollectPerSecond is how many keys of dropped generations are deleted in
 	// a second. Default 20000.
 	CollectPerSecond int
+	// ReclaimDelay is how long nothing more must have been deleted, at least,
+	// before the disk space of what was is reclaimed: then all tables are
+	// written anew. Up to twice as much is added at random. Default 20 seconds.
+	ReclaimDelay time.Duration
 	// ScrubBytesPerSecond is how fast all data are verified in the background,
 	// again and again; negative means only when [Store.Scrub] is called. A partition is read in one
 	// snapshot, for which Badger keeps what is overwritten meanwhile: raise it
@@ -135,6 +140,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CollectPerSecond < 0 {
 		return o, fmt.Errorf("storage: Options.CollectPerSecond is %d: it must be positive", o.CollectPerSecond)
+	}
+	if o.ReclaimDelay == 0 {
+		o.ReclaimDelay = defaultReclaimDelay
+	}
+	if o.ReclaimDelay < 0 {
+		return o, fmt.Errorf("storage: Options.ReclaimDelay is %v: it must be positive", o.ReclaimDelay)
 	}
 	if o.ScrubBytesPerSecond == 0 {
 		o.ScrubBytesPerSecond = defaultScrubBytesPerSecond
@@ -190,6 +201,7 @@ type Store struct {
 	noticed    chan struct{}
 
 	collectLimit      *rate.Limiter
+	paddingLimit      *rate.Limiter
 	deleted, reclaims atomic.Uint64
 	// unreclaimed are the generations that were deleted and may still take space,
 	// deletedBytes about how much. They belong to the collector.
@@ -239,6 +251,7 @@ func Open(opts Options) (_ *Store, err error) {
 		closeTimeout: closeTimeout,
 
 		collectLimit: rate.NewLimiter(rate.Limit(opts.CollectPerSecond), max(opts.CollectPerSecond, collectBatch)),
+		paddingLimit: rate.NewLimiter(paddingBytesPerSecond, inlineLimit),
 		scrubLimit:   rate.NewLimiter(rate.Inf, scrubStep),
 		verifyLimit:  rate.NewLimiter(verifyBytesPerSecond, scrubStep),
 	}

@@ -305,6 +305,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no directory":    {Options{StoreID: "one"}, nil},
 		"no identity":     {Options{Dir: dir}, nil},
 		"small memtables": {Options{Dir: dir, StoreID: "one", MemTableBytes: 1 << 20}, nil},
+		"negative delay":  {Options{Dir: dir, StoreID: "one", ReclaimDelay: -1}, nil},
 		"negative rate":   {Options{Dir: dir, StoreID: "one", CollectPerSecond: -1}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,30 +26,31 @@ const (
 	// figureTime is how long they do before, and after, copies are made.
 	figureTime = 10 * time.Second
 	// bounded is a rate at which the copies take more than ten seconds.
-	bounded = 8 << 20
+	bounded = 4 << 20
 )
 
 func number[T any](n T) *T { return &n }
 
-// TestForegroundDuringCopies has a fourth node join and leave, and measures what
-// becomes of the requests of clients: with a bound on what copies take, without
-// one, and where they make way for requests.
+// TestForegroundDuringCopies has a fourth node join, and measures what becomes of
+// the requests of clients: with a bound on what copies take, without one, and where
+// they make way for requests; and while the old copies are cleaned away.
 func TestForegroundDuringCopies(t *testing.T) {
 	if !*figures {
 		t.Skip("it only measures: make migration-bench")
 	}
-	ctx := within(t, 10*time.Minute)
-	c := startCluster(t, ctx, 3, littleLog)
-	setBlobs(t, ctx, clientOf(t, c, 0), figureBlobs)
 	for _, way := range []struct {
 		name string
 		api.Throttle
+		clean bool
 	}{
-		{"8 MiB/s", api.Throttle{BytesPerSecond: number[int64](bounded), P99Multiple: number(0.0)}},
-		{"no bound", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(0.0)}},
-		{"no bound, making way at twice the usual p99", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(2.0)}},
+		{"4 MiB per second", api.Throttle{BytesPerSecond: number[int64](bounded), P99Multiple: number(0.0)}, false},
+		{"no bound", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(0.0)}, false},
+		{"making way at twice the usual p99", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(2.0)}, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			ctx := within(t, 4*time.Minute)
+			c := startCluster(t, ctx, 3, littleLog)
+			setBlobs(t, ctx, clientOf(t, c, 0), figureBlobs)
 			setThrottle(t, ctx, c, way.Throttle)
 			balanced(t, ctx, c)
 			wait := func(context.Context) error {
@@ -60,32 +61,43 @@ func TestForegroundDuringCopies(t *testing.T) {
 				return ctx.Err()
 			}
 			before := foreground(t, ctx, c, wait)
-			var w *watcher
-			i, err := c.Add()
-			must(t, "add a node", err)
-			during := foreground(t, ctx, c, func(context.Context) error {
-				w = startWatcher(ctx, c, i)
-				must(t, "start", c.Restart(ctx, i))
-				must(t, "wait", c.WaitInSync(ctx))
-				balanced(t, ctx, c)
-				w.stop()
-				return nil
-			})
-			after := foreground(t, ctx, c, wait)
 			show := func(when string, r *load.Result) {
 				s, base := r.All.Latencies.Summary(), before.All.Latencies.Summary()
-				t.Logf("%-6s p50 %8v (x %.2f), p99 %8v (x %.2f), %d operations in %v", when, s.P50, float64(s.P50)/float64(base.P50),
+				t.Logf("%-8s p50 %8v (x %.2f), p99 %8v (x %.2f), %d operations in %v", when, s.P50, float64(s.P50)/float64(base.P50),
 					s.P99, float64(s.P99)/float64(base.P99), r.All.OK, r.Measured.Round(time.Millisecond))
 			}
 			show("before", before)
-			show("during", during)
-			show("after", after)
+			i, err := c.Add()
+			must(t, "add a node", err)
+			w := startWatcher(ctx, c, i)
+			show("during", foreground(t, ctx, c, func(context.Context) error {
+				must(t, "start", c.Restart(ctx, i))
+				must(t, "wait", c.WaitInSync(ctx))
+				balanced(t, ctx, c)
+				return nil
+			}))
+			w.stop()
 			w.show(t)
-			setThrottle(t, ctx, c, api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(0.0)})
-			ctl(t, ctx, c, "node", "decommission", c.Nodes()[i].ID)
-			must(t, "leave", c.Left(ctx, i))
-			balanced(t, ctx, c)
+			show("after", foreground(t, ctx, c, wait))
+			if way.clean {
+				show("cleaning", foreground(t, ctx, c, func(context.Context) error { awaitReclaims(t, ctx, c, i); return nil }))
+			}
 		})
+	}
+}
+
+// awaitReclaims waits until all nodes but one have reclaimed the space of what they
+// had before.
+func awaitReclaims(t *testing.T, ctx context.Context, c *localcluster.Cluster, but int) {
+	t.Helper()
+	for i, n := range c.Nodes() {
+		for i != but && counted(t, ctx, n, "kvstore_migration_garbage_reclaims_total") == 0 {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("%s does not reclaim the space of its old copies", n.ID)
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
 	}
 }
 
