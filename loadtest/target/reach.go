@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,25 +18,29 @@ const reachWithin = 3 * time.Second
 func reach(ctx context.Context, endpoints []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachWithin, fmt.Errorf("no answer in %v", reachWithin))
 	defer cancel()
-	failures := make(chan error, len(endpoints))
-	for _, addr := range endpoints {
-		go func() {
+	var (
+		reached atomic.Bool
+		dialing sync.WaitGroup
+	)
+	errs := make([]error, len(endpoints))
+	for i, addr := range endpoints {
+		dialing.Go(func() {
 			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-			if err == nil {
+			switch {
+			case err == nil:
 				_ = conn.Close()
-			} else if ctx.Err() != nil {
-				err = fmt.Errorf("%s: %w", addr, context.Cause(ctx))
+				reached.Store(true)
+				cancel() // one is enough
+			case ctx.Err() != nil:
+				errs[i] = fmt.Errorf("%s: %w", addr, context.Cause(ctx))
+			default:
+				errs[i] = err
 			}
-			failures <- err
-		}()
+		})
 	}
-	var errs []error
-	for range endpoints {
-		err := <-failures
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
+	dialing.Wait()
+	if reached.Load() {
+		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, errors.Join(errs...))
 }
