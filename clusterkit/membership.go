@@ -141,7 +141,7 @@ func (ck *ClusterKit) Leave(ctx context.Context) error {
 // depart decommissions this node, and has the application stop it.
 func (ck *ClusterKit) depart(ctx context.Context) error {
 	ck.departing.Store(true)
-	if err := ck.Decommission(ctx, ck.opts.NodeID); err != nil {
+	if err := ck.Decommission(ctx, ck.serverID()); err != nil {
 		ck.departing.Store(false)
 		return err
 	}
