@@ -81,6 +81,7 @@ func threeThatMove(t *testing.T, joinAddr map[string]string) *testCluster {
 }
 
 func TestClusterReturnsOnOtherAddresses(t *testing.T) {
+	t.Parallel()
 	for name, joinAddr := range map[string]map[string]string{
 		"one knows two":       {"node-1": "node-2,node-3"},
 		"each knows the next": {"node-1": "node-2", "node-2": "node-3"},
@@ -100,6 +101,7 @@ func TestClusterReturnsOnOtherAddresses(t *testing.T) {
 // TestMovedClusterNeedsNoJoinAddrAgain restarts a cluster that has moved before:
 // a node has no map then, only what it has recorded.
 func TestMovedClusterNeedsNoJoinAddrAgain(t *testing.T) {
+	t.Parallel()
 	joinAddr := map[string]string{"node-2": "node-1", "node-3": "node-1"}
 	c := threeThatMove(t, joinAddr)
 	for _, id := range three {
@@ -120,6 +122,7 @@ func TestMovedClusterNeedsNoJoinAddrAgain(t *testing.T) {
 // TestOneNodeMoves moves nodes that know of the others only what they have
 // recorded.
 func TestOneNodeMoves(t *testing.T) {
+	t.Parallel()
 	c := threeThatMove(t, nil)
 	for _, id := range []string{c.leader(), "node-2"} {
 		c.kill(id)
@@ -133,6 +136,7 @@ func TestOneNodeMoves(t *testing.T) {
 // TestNodesSwapAddresses: the third has connections to both, and dials each where
 // the other is now.
 func TestNodesSwapAddresses(t *testing.T) {
+	t.Parallel()
 	for name, swapped := range map[string][]string{"two": {"node-1", "node-2"}, "three": three} {
 		t.Run(name, func(t *testing.T) {
 			c := threeThatMove(t, nil)
@@ -201,6 +205,7 @@ func TestAnnouncementsAreChecked(t *testing.T) {
 
 // TestFollowersPassAnnouncementsOn: the leader is who has to know.
 func TestFollowersPassAnnouncementsOn(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, nil)
 	leader := c.nodes[c.leader()]
 	for id, ck := range c.nodes {
@@ -220,6 +225,7 @@ func TestFollowersPassAnnouncementsOn(t *testing.T) {
 // TestFalseAnnouncementsDoNotLast: anybody who knows the cluster's UUID can make
 // them.
 func TestFalseAnnouncementsDoNotLast(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, nil)
 	leader := c.nodes[c.leader()]
 	nowhere := freeAddr(t)
@@ -239,6 +245,7 @@ func TestFalseAnnouncementsDoNotLast(t *testing.T) {
 
 // TestReturningNodeIgnoresAnotherCluster: its own data win over JoinAddr.
 func TestReturningNodeIgnoresAnotherCluster(t *testing.T) {
+	t.Parallel()
 	other := newTestCluster(t, Config{})
 	other.start(nil, "node-1")
 	c := newTestCluster(t, Config{})

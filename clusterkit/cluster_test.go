@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +17,8 @@ import (
 // testWait bounds every wait for a condition; no test waits for it to pass.
 const testWait = 30 * time.Second
 
-// testCluster is a cluster of real nodes over loopback TCP.
+// testCluster is a cluster of real nodes over loopback TCP. Its tests wait for
+// elections and leases most of the time, so those that take long run in parallel.
 type testCluster struct {
 	t      *testing.T
 	dir    string
@@ -236,12 +238,21 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// freeAddr returns an address that neither an outgoing connection nor a test of
-// another process takes while its node is down.
+var (
+	firstPort  = rand.Uint32N(portRange)
+	portsGiven atomic.Uint32
+)
+
+const portRange = 22_000
+
+// freeAddr returns an address that nobody else gets: neither an outgoing
+// connection, which the system gives higher ports, nor another test, while the
+// node is down.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000))); err == nil {
+	for range portRange {
+		port := 10_000 + (firstPort+portsGiven.Add(1))%portRange
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			defer l.Close()
 			return l.Addr().String()
 		}

@@ -316,6 +316,7 @@ func (f *follower) failure() error {
 // is over before anybody looks is left out; so it asks for what a follower of the
 // events believes in the end, not for single events.
 func TestEventsOfACluster(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, Config{PartitionCount: 4, ReplicationFactor: 3})
 	early := follower{belief: believe(mustApply(t, foundedMap(4, 3), register("node-1", "s1", 1)))}
 	c.start(func(ck *ClusterKit) { ck.OnEvent(early.handle) }, "node-1")

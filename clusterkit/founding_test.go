@@ -86,6 +86,7 @@ func (c *testCluster) crashFounder() identity {
 // TestFoundsOnlyWhereNobodyCanKnowACluster starts a node with Bootstrap beside
 // peers that answer in every way.
 func TestFoundsOnlyWhereNobodyCanKnowACluster(t *testing.T) {
+	t.Parallel()
 	const noCluster, noLeader = `{"error":{"code":"no_cluster"}}`, `{"error":{"code":"no_leader"}}`
 	nobody := ""
 	tests := []struct {
@@ -153,6 +154,7 @@ func TestFounderYieldsToWhomItHasAnswered(t *testing.T) {
 // TestTheFounderActsOnceItHasStarted asks at once, as the first lines of an
 // application do.
 func TestTheFounderActsOnceItHasStarted(t *testing.T) {
+	t.Parallel()
 	for range 5 {
 		c := newTestCluster(t, Config{})
 		c.start(nil, "node-1")
@@ -179,6 +181,7 @@ func startFounder(t *testing.T, peers []string, prepare func(*ClusterKit)) (foun
 // TestTwoFoundersOfOneCluster starts two nodes with Bootstrap that know each
 // other, together and one after the other.
 func TestTwoFoundersOfOneCluster(t *testing.T) {
+	t.Parallel()
 	for _, order := range [][]string{{"node-1", "node-2"}, {"node-2", "node-1"}} {
 		c := newTestCluster(t, Config{})
 		c.edit = func(o *Options) {
@@ -214,6 +217,7 @@ func TestTwoFoundersOfOneCluster(t *testing.T) {
 // TestFounderThatLostItsDiskJoinsItsCluster brings the founder back with an
 // empty disk while the others have no leader.
 func TestFounderThatLostItsDiskJoinsItsCluster(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, Config{})
 	c.edit = func(o *Options) {
 		if o.NodeID == "node-1" {

@@ -30,6 +30,7 @@ func (c *testCluster) follower() string {
 // TestAdministrationOverHTTP has a follower asked for everything, as an
 // operator would.
 func TestAdministrationOverHTTP(t *testing.T) {
+	t.Parallel()
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	c := startFour(t)
 	via := c.follower()
@@ -118,6 +119,7 @@ func TestAdministrationOverHTTP(t *testing.T) {
 
 // TestRefusalsOverHTTP asks for what cannot be, and reads why.
 func TestRefusalsOverHTTP(t *testing.T) {
+	t.Parallel()
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	c := startThree(t, nil)
 	via := c.follower()

@@ -110,6 +110,7 @@ func TestJoinersMayStartFirst(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		leader bool
@@ -149,6 +150,7 @@ func TestFailover(t *testing.T) {
 }
 
 func TestEverythingReturnsAfterAPowerCut(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, managed)
 	before := c.nodes["node-1"].Map()
 	for _, id := range three {
@@ -175,6 +177,7 @@ func TestEverythingReturnsAfterAPowerCut(t *testing.T) {
 // TestAPowerCutWithoutReplicationNeedsNotAllNodes cuts the power of all nodes; one of
 // them never returns.
 func TestAPowerCutWithoutReplicationNeedsNotAllNodes(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, nil)
 	for _, id := range three {
 		c.kill(id)
@@ -207,6 +210,7 @@ func TestGracefulStopElectsAtOnce(t *testing.T) {
 }
 
 func TestWipedNodeReturnsAsANewServer(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, nil)
 	old := c.nodes["node-2"].serverID()
 	c.kill("node-2")
@@ -231,6 +235,7 @@ func TestWipedNodeReturnsAsANewServer(t *testing.T) {
 }
 
 func TestRefusedJoins(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, Config{ClusterName: "one", PartitionCount: 8})
 	c.start(nil, "node-1", "node-2")
 	c.ready("node-1", "node-2")
@@ -324,6 +329,7 @@ func TestProposalsReachTheLeaderFromAnyNode(t *testing.T) {
 }
 
 func TestIsolatedNodeLosesItsLease(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, managed)
 	last := c.leader()
 	for _, id := range three {
@@ -379,6 +385,7 @@ func TestInterruptedFoundingIsFinished(t *testing.T) {
 // TestAFailedNodeStepsAside lets the state machine of a node stop: the node
 // must give its lease back, and others take over.
 func TestAFailedNodeStepsAside(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		leader bool
@@ -460,6 +467,7 @@ func TestTransferEndsTheRoleFirst(t *testing.T) {
 }
 
 func TestALostVoterIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newTestCluster(t, Config{})
 	impatient := func(ck *ClusterKit) {
 		withoutProbation(ck)

@@ -47,6 +47,7 @@ func (c *testCluster) without(id string) *ClusterKit {
 }
 
 func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
+	t.Parallel()
 	c := startFour(t)
 	ctx, cancel := context.WithTimeout(t.Context(), testWait)
 	defer cancel()
@@ -105,6 +106,7 @@ func TestDecommissionEmptiesAndRemovesANode(t *testing.T) {
 }
 
 func TestTheLeaderLeaves(t *testing.T) {
+	t.Parallel()
 	c := startFour(t)
 	ctx, cancel := context.WithTimeout(t.Context(), testWait)
 	defer cancel()

@@ -133,6 +133,7 @@ func volatileStore(o *Options) { o.VolatileStore = true }
 
 // TestVolatileNodeRestarts: to Raft it is the same server as before.
 func TestVolatileNodeRestarts(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, volatileStore)
 	before := c.nodes["node-2"].Self()
 	c.kill("node-2")
@@ -161,6 +162,7 @@ func TestVolatileNodeRestarts(t *testing.T) {
 }
 
 func TestVolatileClusterRestarts(t *testing.T) {
+	t.Parallel()
 	c := startThree(t, volatileStore)
 	epochs := make([]uint64, len(c.partitions()))
 	for i, p := range c.partitions() {
