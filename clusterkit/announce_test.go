@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 // move gives the nodes, which are down, other addresses.
 func (c *testCluster) move(ids ...string) {
 	for _, id := range ids {
-		c.http[id], c.raft[id] = freeAddr(c.t), freeAddr(c.t)
+		c.http[id], c.raft[id] = freeport.Addr(c.t), freeport.Addr(c.t)
 	}
 }
 
@@ -228,7 +230,7 @@ func TestFalseAnnouncementsDoNotLast(t *testing.T) {
 	t.Parallel()
 	c := startThree(t, nil)
 	leader := c.nodes[c.leader()]
-	nowhere := freeAddr(t)
+	nowhere := freeport.Addr(t)
 	for id, ck := range c.nodes {
 		if ck != leader {
 			leader.book.hear(said(ck.serverID(), 1<<40, 1, nowhere))

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 // testWait bounds every wait for a condition; no test waits for it to pass.
@@ -42,7 +41,7 @@ func newTestCluster(t *testing.T, config Config) *testCluster {
 func (c *testCluster) options(id string) Options {
 	c.t.Helper()
 	if c.http[id] == "" {
-		c.http[id], c.raft[id] = freeAddr(c.t), freeAddr(c.t)
+		c.http[id], c.raft[id] = freeport.Addr(c.t), freeport.Addr(c.t)
 	}
 	config := c.config
 	o := Options{
@@ -236,29 +235,6 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-var (
-	firstPort  = rand.Uint32N(portRange)
-	portsGiven atomic.Uint32
-)
-
-const portRange = 22_000
-
-// freeAddr returns an address that nobody else gets: neither an outgoing
-// connection, which the system gives higher ports, nor another test, while the
-// node is down.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range portRange {
-		port := 10_000 + (firstPort+portsGiven.Add(1))%portRange
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 func testLogger(t *testing.T) *slog.Logger {

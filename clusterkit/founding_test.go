@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 // TestFounderCrashesBeforeItsFirstEntry ends the founder when Raft has its
@@ -109,7 +111,7 @@ func TestFoundsOnlyWhereNobodyCanKnowACluster(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var peers []string
 			for _, answer := range tt.answers {
-				peer := freeAddr(t)
+				peer := freeport.Addr(t)
 				if answer != nobody {
 					server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 						w.WriteHeader(http.StatusServiceUnavailable)
@@ -138,7 +140,7 @@ func TestFounderYieldsToWhomItHasAnswered(t *testing.T) {
 		{`{"node_id":"node-0","store":"s","raft_addr":"127.0.0.1:1"}`, `"founder":"node-1/`, true},
 		{`{"node_id":"node-2","store":"s","raft_addr":"127.0.0.1:1","bootstrap":true}`, `"founder":"node-1/`, true},
 	} {
-		got := startFounder(t, []string{freeAddr(t)}, func(ck *ClusterKit) {
+		got := startFounder(t, []string{freeport.Addr(t)}, func(ck *ClusterKit) {
 			w := httptest.NewRecorder()
 			ck.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/cluster/join", strings.NewReader(tt.request)))
 			if !strings.Contains(w.Body.String(), tt.answer) {

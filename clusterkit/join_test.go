@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 func TestConflictLastsAsLongAsTheLeaseAllows(t *testing.T) {
@@ -134,7 +136,7 @@ func TestJoiningAgainChangesNothing(t *testing.T) {
 	c.start(nil, "node-1")
 	c.ready("node-1")
 	ck := c.nodes["node-1"]
-	req := joinRequest{Protocol: streamVersion, NodeID: "node-2", Store: "s2", RaftAddr: freeAddr(t), HTTPAddr: freeAddr(t)}
+	req := joinRequest{Protocol: streamVersion, NodeID: "node-2", Store: "s2", RaftAddr: freeport.Addr(t), HTTPAddr: freeport.Addr(t)}
 	var index uint64
 	for range 2 {
 		if _, err := ck.admitAnywhere(t.Context(), req); err != nil {
@@ -149,7 +151,7 @@ func TestJoiningAgainChangesNothing(t *testing.T) {
 	if n := len(ck.book.servers()); n != 2 {
 		t.Errorf("%d servers", n)
 	}
-	req.RaftAddr = freeAddr(t)
+	req.RaftAddr = freeport.Addr(t)
 	if _, err := ck.admitAnywhere(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}

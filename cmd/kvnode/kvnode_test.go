@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,23 +36,12 @@ func (e environment) with(pairs ...string) environment {
 	return changed
 }
 
-// freeAddr returns a loopback address that nobody uses.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // valid is the environment of a node that would begin a cluster.
 func valid(t *testing.T) environment {
 	t.Helper()
 	return environment{
 		"NODE_ID": "node-1", "BOOTSTRAP": "true", "REPLICATION_FACTOR": "1", "PARTITION_COUNT": "2",
-		"HTTP_ADDR": freeAddr(t), "RAFT_ADDR": freeAddr(t), "DATA_DIR": filepath.Join(t.TempDir(), "data"),
+		"HTTP_ADDR": freeport.Addr(t), "RAFT_ADDR": freeport.Addr(t), "DATA_DIR": filepath.Join(t.TempDir(), "data"),
 	}
 }
 
@@ -223,7 +214,7 @@ func TestLifeOfANode(t *testing.T) {
 	if code := run(t.Context(), []string{"healthcheck"}, env.getenv, &stdout, &stderr); code != exitOK {
 		t.Errorf("healthcheck: exit code %d: %s", code, stderr.String())
 	}
-	wantRefusal(t, env.with("HTTP_ADDR", freeAddr(t), "RAFT_ADDR", freeAddr(t)), nil, exitUsage, "DATA_DIR", "in use")
+	wantRefusal(t, env.with("HTTP_ADDR", freeport.Addr(t), "RAFT_ADDR", freeport.Addr(t)), nil, exitUsage, "DATA_DIR", "in use")
 	if code := stop(); code != exitOK {
 		t.Errorf("stopped with exit code %d", code)
 	}
@@ -233,7 +224,7 @@ func TestLifeOfANode(t *testing.T) {
 	wantRefusal(t, env.with("CLUSTER_NAME", "other"), nil, exitUsage, "CLUSTER_NAME", "other")
 
 	// Data beats the lack of BOOTSTRAP, and a JOIN_ADDR where nobody is.
-	stop = start(t, env.with("BOOTSTRAP", "", "JOIN_ADDR", freeAddr(t)))
+	stop = start(t, env.with("BOOTSTRAP", "", "JOIN_ADDR", freeport.Addr(t)))
 	if code := stop(); code != exitOK {
 		t.Errorf("stopped with exit code %d", code)
 	}
@@ -250,7 +241,7 @@ func TestLifeOfANode(t *testing.T) {
 }
 
 func TestProfiles(t *testing.T) {
-	env := valid(t).with("PPROF_ADDR", freeAddr(t))
+	env := valid(t).with("PPROF_ADDR", freeport.Addr(t))
 	stop := start(t, env)
 	defer stop()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -315,7 +306,7 @@ func TestHealthcheck(t *testing.T) {
 	if code, said := check(addr); code != exitError || !strings.Contains(said, "the reason") || !strings.Contains(said, "503") {
 		t.Errorf("a node that is not well: exit code %d: %s", code, said)
 	}
-	if code, said := check(freeAddr(t)); code != exitError || !strings.Contains(said, "not alive") {
+	if code, said := check(freeport.Addr(t)); code != exitError || !strings.Contains(said, "not alive") {
 		t.Errorf("no node: exit code %d: %s", code, said)
 	}
 	if code, said := check("nonsense"); code != exitUsage || !strings.Contains(said, "HTTP_ADDR") {

@@ -4,14 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
 )
 
 // process is a node as it is run from a shell.
@@ -85,19 +85,6 @@ func (p *process) settled(nodes int) {
 	}
 }
 
-// freeAddr returns a port that no outgoing connection takes meanwhile.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(17000))); err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no free port")
-	return ""
-}
-
 // TestProcesses runs the example as README.md does, and kills a primary.
 func TestProcesses(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "cache")
@@ -105,12 +92,12 @@ func TestProcesses(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	nodes := make(map[string]*process)
-	first := freeAddr(t)
+	first := freeport.Addr(t)
 	for i := range 3 {
 		id := fmt.Sprintf("node-%d", i+1)
-		p := &process{t: t, addr: freeAddr(t)}
+		p := &process{t: t, addr: freeport.Addr(t)}
 		p.env = []string{
-			"NODE_ID=" + id, "NODE_NAME=Server-" + id, "RAFT_ADDR=" + freeAddr(t),
+			"NODE_ID=" + id, "NODE_NAME=Server-" + id, "RAFT_ADDR=" + freeport.Addr(t),
 			"DATA_DIR=" + filepath.Join(t.TempDir(), id), "JOIN_ADDR=" + first,
 		}
 		if i == 0 {

@@ -12,30 +12,19 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// freeAddrs returns loopback addresses that nobody uses.
-func freeAddrs(t *testing.T, n int) (addrs []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, "listen", err)
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
+	"github.com/skshohagmiah/clusterkit/internal/freeport"
+)
 
 // config is the environment of a node.
 type config map[string]string
 
 // valid returns the configuration of a node that would bootstrap.
 func valid(t *testing.T) config {
-	addrs := freeAddrs(t, 2)
 	return config{
 		"NODE_ID":   "node-1",
-		"HTTP_ADDR": addrs[0],
-		"RAFT_ADDR": addrs[1],
+		"HTTP_ADDR": freeport.Addr(t),
+		"RAFT_ADDR": freeport.Addr(t),
 		"BOOTSTRAP": "true",
 		"DATA_DIR":  filepath.Join(t.TempDir(), "data"),
 	}
