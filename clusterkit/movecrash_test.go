@@ -25,6 +25,8 @@ type copier struct {
 	early   map[copyOf]bool
 	running int
 	awaited step
+	// newest is the map of the node of that step.
+	newest *clusterkit.Map
 }
 
 // step is a state of a partition that the map of a node may come to.
@@ -70,9 +72,20 @@ func (a *copier) await(s step) (reached <-chan int) {
 
 func (a *copier) follow(node string, m *clusterkit.Map) {
 	a.mu.Lock()
-	s := a.awaited
+	if node == a.awaited.node {
+		a.newest = m
+	}
 	a.mu.Unlock()
-	if node != s.node {
+	a.check()
+}
+
+// check tells whether the step was reached, after each map and each copy that
+// begins or ends.
+func (a *copier) check() {
+	a.mu.Lock()
+	s, m := a.awaited, a.newest
+	a.mu.Unlock()
+	if m == nil {
 		return
 	}
 	if i := slices.IndexFunc(m.Partitions, func(p clusterkit.Partition) bool { return s.is(&p) }); i >= 0 {
@@ -85,8 +98,9 @@ func (a *copier) follow(node string, m *clusterkit.Map) {
 
 func (a *copier) count(n int) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.running += n
+	a.mu.Unlock()
+	a.check()
 }
 
 func (a *copier) copying() bool {
@@ -127,10 +141,11 @@ func TestMovesSurviveKillsAtEveryStep(t *testing.T) {
 			return ok && p.IsInSync(c) && p.Primary != target && p.Desired[0] == target
 		},
 		"handed over": func(_ *copier, p *clusterkit.Partition) bool {
-			return p.Primary == target && len(p.Members) > 3
+			return p.Primary == target
 		},
 		"released": func(_ *copier, p *clusterkit.Partition) bool {
-			return p.Primary == target && len(p.Members) == 3
+			c, ok := p.MemberOf(target)
+			return ok && p.IsInSync(c) && len(p.Members) == 3
 		},
 	}
 	for name, reached := range steps {
@@ -138,6 +153,7 @@ func TestMovesSurviveKillsAtEveryStep(t *testing.T) {
 			t.Run(name+", and the "+victim+" dies", func(t *testing.T) {
 				a := &copier{made: make(map[copyOf]bool), early: make(map[copyOf]bool)}
 				inCluster(t, clustertest.Config{Prepare: a.prepare}, func(t *testing.T, c *clustertest.Cluster) {
+					c.WaitHealthy() // else the target could take the place of a copy not yet made
 					before := c.Map()
 					leader := c.Leader()
 					there := a.await(step{node: leader, is: func(p *clusterkit.Partition) bool { return reached(a, p) }})
