@@ -17,9 +17,11 @@ const (
 	// routePatience is how long a request may wait for a primary that serves
 	// before it is refused; nothing has been executed then.
 	routePatience = 3 * time.Second
-	// routeAgain is how often a request looks again when nothing has told it
-	// that something changed.
-	routeAgain = 50 * time.Millisecond
+	// A request looks again after a while, when nothing has told it that
+	// something changed: soon after a change, since the node that leads now may
+	// not have seen that yet, and then ever more rarely.
+	minRouteAgain = 2 * time.Millisecond
+	maxRouteAgain = 50 * time.Millisecond
 	// commitPatience is how long a write that has been appended may wait for
 	// the in-sync replicas before its outcome is reported as unknown.
 	commitPatience = 10 * time.Second
@@ -203,6 +205,7 @@ func (rt *Router) reach(ctx context.Context, part int, noForward bool, do route)
 // errNotServing; the attempt then says why.
 func (rt *Router) persist(ctx context.Context, attempt func() (why string, err error)) error {
 	var patience *time.Timer
+	again := minRouteAgain
 	for {
 		changed := rt.node.changed.next()
 		why, err := attempt()
@@ -215,7 +218,9 @@ func (rt *Router) persist(ctx context.Context, attempt func() (why string, err e
 		}
 		select {
 		case <-changed:
-		case <-time.After(routeAgain):
+			again = minRouteAgain
+		case <-time.After(again):
+			again = min(2*again, maxRouteAgain)
 		case <-patience.C:
 			return api.Errorf(api.CodeUnavailable, "%s", why)
 		case <-ctx.Done():
