@@ -71,7 +71,7 @@ soak: ## measure failovers, then keep the machine busy and see none (KILLS=20 BU
 	$(GO) test ./loadtest/e2e -run 'TestPrimaryKilled|TestNoFalseFailover' -v -timeout 0 -kills $(KILLS) -busy $(BUSY)
 
 HANDOVERS ?= 50
-migration-bench: ## measure hand-overs, copies beside requests, and copies against Badger alone (five minutes, HANDOVERS=50)
+migration-bench: ## measure hand-overs, copies beside requests, and copies against Badger alone (seven minutes, HANDOVERS=50)
 	$(GO) test ./loadtest/e2e -run 'TestHandOvers|TestForegroundDuringCopies' -v -timeout 0 -figures -handovers $(HANDOVERS)
 	@for round in 1 2 3; do \
 		$(GO) test ./kvstore/storage -run '^$$' -bench 'BadgerAlone' -benchtime 5x && \

@@ -89,9 +89,11 @@ const (
 	// A rate is cut to slower, and raised to faster, of what it was.
 	slower = 0.6
 	faster = 1.15
-	// unbounded is what a rate without a bound is cut from, and leastPart which
-	// part of its bound it is never cut below.
-	unbounded = 1 << 30
+	// unbounded is what a rate without a bound is cut from: more than most disks
+	// take, and not so much more that it takes long until a cut is felt.
+	unbounded = 256 << 20
+	// leastPart is which part of its bound a rate is never cut below, or of the
+	// usual one if it has none.
 	leastPart = 32
 )
 
@@ -101,9 +103,9 @@ const (
 // requests are slow, a copy comes to an end. A window without enough
 // requests, or without a baseline, raises it: there is nobody in the way.
 func (s Settings) Adapt(rate float64, p99, baseline time.Duration) float64 {
-	bound := float64(s.BytesPerSecond)
+	bound, least := float64(s.BytesPerSecond), float64(s.BytesPerSecond)/leastPart
 	if bound == 0 {
-		bound = unbounded
+		bound, least = unbounded, DefaultBytesPerSecond/leastPart
 	}
 	if rate <= 0 || rate > bound {
 		rate = bound
@@ -116,5 +118,5 @@ func (s Settings) Adapt(rate float64, p99, baseline time.Duration) float64 {
 	} else {
 		rate *= faster
 	}
-	return min(max(rate, bound/leastPart, min(MinBytesPerSecond, bound)), bound)
+	return min(max(rate, least, min(MinBytesPerSecond, bound)), bound)
 }

@@ -253,6 +253,15 @@ func TestAdaption(t *testing.T) {
 	if rate != 32<<20 {
 		t.Errorf("%v after half a minute of fast requests", rate)
 	}
+	// Without a bound copies make way as far as those with the usual one, and soon.
+	s.BytesPerSecond = 0
+	rate = s.Adapt(0, 0, 0)
+	for range 12 {
+		rate = s.Adapt(rate, time.Second, 10*time.Millisecond)
+	}
+	if rate != 1<<20 {
+		t.Errorf("without a bound %v after twelve seconds of slow requests, want %d", rate, 1<<20)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		s := Settings{
 			BytesPerSecond: rapid.SampledFrom([]int64{0, MinBytesPerSecond, 1 << 20, 1 << 40}).Draw(t, "bound"),
