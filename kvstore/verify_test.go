@@ -84,9 +84,12 @@ func TestVerifyFindsDamage(t *testing.T) {
 		p.start()
 	}
 	nodes["c"].set("new", "1")
-	// The scrub may find it first, and have it made anew before it is compared.
-	for _, copied := range nodes["a"].verify().Copies {
-		if copied.Node == "b" && copied.State != api.CopyDamaged {
+	v := nodes["a"].verify()
+	m, _ := c.current()
+	anew, _ := m.Partitions[0].MemberOf("b")
+	for _, copied := range v.Copies {
+		// The scrub may find it first, and have it made anew before it is compared.
+		if copied.Node == "b" && copied.State != api.CopyDamaged && anew.Incarnation == 1 {
 			t.Errorf("the damaged copy is %+v", copied)
 		}
 	}
