@@ -72,7 +72,7 @@ func TestRunExitCodes(t *testing.T) {
 	}{
 		{"passed", append(slices.Clip(alive), "--endpoints", good), exitOK, "every acknowledged write is there", ""},
 		{"passed with a node down", append(slices.Clip(alive), "--endpoints", dead+","+good), exitOK, "every acknowledged write is there", ""},
-		{"lost", append(slices.Clip(alive), "--endpoints", forgetful), exitFailed, "lost write", "contradict"},
+		{"lost", append(slices.Clip(alive), "--endpoints", forgetful), exitFailed, "answers contradict what was acknowledged", "contradict"},
 		{"down", append(slices.Clip(gone), "--endpoints", dead), exitUnavailable, "", "not available"},
 		{"down over http", append(slices.Clip(gone), "--endpoints", dead, "--target", "http"), exitUnavailable, "", "connection refused"},
 		{"down over redis", append(slices.Clip(gone), "--endpoints", dead, "--target", "resp"), exitUnavailable, "", "does not answer"},
