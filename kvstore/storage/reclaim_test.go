@@ -27,6 +27,7 @@ func diskUsage(t testing.TB, dir string) (size int64) {
 // The disk space of dropped data comes back, when nobody looks at them any
 // more, and the data beside them stay.
 func TestSpaceOfDroppedDataComesBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	opts := Options{Dir: t.TempDir(), MemTableBytes: minMemTableBytes, CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	value := strings.Repeat("v", 16<<10)
@@ -58,7 +59,8 @@ func TestSpaceOfDroppedDataComesBack(t *testing.T) {
 	}
 	snap.Close()
 	eventually(t, "the space comes back", func() bool {
-		return s.Garbage().Reclaims == 1 && diskUsage(t, opts.Dir) < full*6/10
+		// Half of 80 MiB is left, and perhaps a table of what only fills it up.
+		return s.Garbage().Reclaims == 1 && diskUsage(t, opts.Dir) < 54<<20
 	})
 	t.Logf("%d MiB of tables before, %d after", full>>20, diskUsage(t, opts.Dir)>>20)
 	if n := len(dump(t, s, 0)); n != 40*64 {
@@ -73,6 +75,7 @@ func TestSpaceOfDroppedDataComesBack(t *testing.T) {
 // once for all that is dropped in a row, and after the last picture of it is
 // closed.
 func TestSpaceComesBackFromFewTables(t *testing.T) {
+	t.Parallel() // it mostly waits
 	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	value := strings.Repeat("v", 64<<10)
@@ -117,6 +120,7 @@ func TestSpaceComesBackFromFewTables(t *testing.T) {
 // Data that were compacted with their deletions while somebody read an older
 // state, so that both were kept, are reclaimed when nobody does any more.
 func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
+	t.Parallel() // it mostly waits
 	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
 	s := mustOpen(t, opts)
 	fill(t, s, 1, 10)

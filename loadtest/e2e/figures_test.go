@@ -29,8 +29,6 @@ const (
 	bounded = 4 << 20
 )
 
-func number[T any](n T) *T { return &n }
-
 // TestForegroundDuringCopies has a fourth node join, and measures what becomes of
 // the requests of clients: with a bound on what copies take, without one, and where
 // they make way for requests; and while the old copies are cleaned away.
@@ -43,9 +41,9 @@ func TestForegroundDuringCopies(t *testing.T) {
 		api.Throttle
 		clean bool
 	}{
-		{"4 MiB per second", api.Throttle{BytesPerSecond: number[int64](bounded), P99Multiple: number(0.0)}, false},
-		{"no bound", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(0.0)}, false},
-		{"making way at twice the usual p99", api.Throttle{BytesPerSecond: number[int64](0), P99Multiple: number(2.0)}, true},
+		{"4 MiB per second", api.Throttle{BytesPerSecond: new(int64(bounded)), P99Multiple: new(0.0)}, false},
+		{"no bound", api.Throttle{BytesPerSecond: new(int64(0)), P99Multiple: new(0.0)}, false},
+		{"making way at twice the usual p99", api.Throttle{BytesPerSecond: new(int64(0)), P99Multiple: new(2.0)}, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			ctx := within(t, 4*time.Minute)
