@@ -162,7 +162,8 @@ func drawHistory(t *rapid.T) []history.Operation {
 		if kind == target.CompareAndSet {
 			o.Expect = []byte(shown.Draw(t, "expected"))
 		}
-		if kind == target.ScanPrefix {
+		switch kind {
+		case target.ScanPrefix:
 			for _, key := range keys {
 				o.Op.Ops = append(o.Op.Ops, step(target.Get, key, ""))
 				o.Result.Results = append(o.Result.Results, answer(target.Get))
@@ -171,14 +172,14 @@ func drawHistory(t *rapid.T) []history.Operation {
 				o.Result.Results = append(o.Result.Results, answer(target.Get))
 			}
 			o.Op.Key = "{t}"
-		} else if kind == target.Batch {
+		case target.Batch:
 			part := rapid.SampledFrom([]target.Kind{target.Get, target.Set, target.Delete}).Draw(t, "part")
 			for _, key := range keys {
 				o.Op.Ops = append(o.Op.Ops, step(part, key, written))
 				o.Result.Results = append(o.Result.Results, answer(part))
 			}
 			o.Op.Key = ""
-		} else {
+		default:
 			o.Result = answer(kind)
 		}
 		switch rapid.IntRange(0, 7).Draw(t, "outcome") {
