@@ -63,16 +63,16 @@ func members(ctx context.Context, addr string) string {
 	}
 	var all []string
 	for _, n := range answer.Nodes {
-		state := n.ID
+		words := []string{n.ID}
 		for _, s := range []struct {
 			so   bool
 			word string
-		}{{n.Alive, " alive"}, {!n.Alive, " without a session"}, {n.Draining, " draining"}, {n.Stopping, " stopping"}} {
+		}{{n.Alive, "alive"}, {!n.Alive, "without a session"}, {n.Draining, "draining"}, {n.Stopping, "stopping"}} {
 			if s.so {
-				state += s.word
+				words = append(words, s.word)
 			}
 		}
-		all = append(all, state)
+		all = append(all, strings.Join(words, " "))
 	}
 	return strings.Join(all, "; ")
 }
