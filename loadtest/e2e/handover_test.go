@@ -47,7 +47,8 @@ func (s *steady) run(ctx context.Context, cl *client.Client, key string) {
 	ticker := time.NewTicker(writeEvery)
 	defer ticker.Stop()
 	due := time.Now()
-	for i := 0; ; {
+	written := 0
+	for {
 		select {
 		case <-ctx.Done():
 			return
@@ -55,8 +56,8 @@ func (s *steady) run(ctx context.Context, cl *client.Client, key string) {
 		}
 		// A tick that came late owes more than one write.
 		for ; !time.Now().Before(due); due = due.Add(writeEvery) {
-			began := due
-			i++
+			began, i := due, written
+			written++
 			wg.Go(func() {
 				_, err := cl.Set(context.WithoutCancel(ctx), key, fmt.Append(nil, i))
 				now := time.Now()
