@@ -3,7 +3,6 @@ package kvstore
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
@@ -31,9 +30,7 @@ type commitLog struct {
 
 	mu    sync.Mutex
 	queue []logWrite
-	// urgent: a write is due at once, for a peer waits for it.
-	urgent bool
-	wake   chan struct{} // one slot
+	wake  chan struct{} // one slot
 
 	// The rest is the goroutine's: what it uses anew for each group, and where
 	// the log tells it that a batch is on disk.
@@ -55,11 +52,10 @@ func newCommitLog(n *Node, l *wal.Log) *commitLog {
 }
 
 // enqueue takes writes in order; the caller holds the replica's lock, and wakes
-// the goroutine later. They are urgent unless this node proposes them.
-func (c *commitLog) enqueue(r *replica, writes []partition.Write, urgent bool) {
+// the goroutine later.
+func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.urgent = c.urgent || urgent
 	for _, w := range writes {
 		c.queue = append(c.queue, logWrite{replica: r, write: w})
 	}
@@ -69,7 +65,6 @@ func (c *commitLog) enqueue(r *replica, writes []partition.Write, urgent bool) {
 // its state.
 func (c *commitLog) forget(r *replica, s partition.State) {
 	c.mu.Lock()
-	c.urgent = true
 	c.queue = append(c.queue, logWrite{replica: r, forget: true, write: partition.Write{State: s, HasState: true, HasReset: true}})
 	c.mu.Unlock()
 	signal(c.wake)
@@ -91,11 +86,9 @@ func (c *commitLog) run(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
-		// Whoever can go on may have something for the same group.
-		runtime.Gosched()
-		if group = c.take(spare); len(group) == 0 {
-			continue
-		}
+		c.mu.Lock()
+		group, c.queue = c.queue, spare[:0]
+		c.mu.Unlock()
 		c.node.peers.flush()
 		if !c.write(ctx, group) {
 			return
@@ -104,21 +97,6 @@ func (c *commitLog) run(ctx context.Context) {
 		clear(group)
 		spare = group
 	}
-}
-
-// take takes the next group and leaves the empty queue in its place, unless
-// nobody gains by it now: what this node proposes is not committed before it
-// has been sent to the others, which is not before they have answered what was
-// sent to them last.
-func (c *commitLog) take(empty []logWrite) []logWrite {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.queue) == 0 || !c.urgent && c.node.peers.inRound() {
-		return nil
-	}
-	group := c.queue
-	c.queue, c.urgent = empty[:0], false
-	return group
 }
 
 // write makes a group durable, in as few batches as the log takes.

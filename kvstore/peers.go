@@ -80,18 +80,6 @@ func (p *peers) ready(part uint32, to partition.Member) {
 	}
 }
 
-// inRound reports whether a peer has yet to answer what this node sent last.
-func (p *peers) inRound() bool {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, s := range p.senders {
-		if s.InRound() {
-			return true
-		}
-	}
-	return false
-}
-
 // flush has everything sent that is queued or ready.
 func (p *peers) flush() {
 	p.mu.RLock()
@@ -147,41 +135,15 @@ const maxEpochLead = 1 << 20
 func (n *Node) deliver(frame iter.Seq2[replication.Envelope, error]) error {
 	var t turn
 	defer n.end(&t)
-	var a answers
-	defer n.answered(&a)
 	for e, err := range frame {
 		if err != nil {
 			return err
-		}
-		if m := &e.Message; m.Kind == partition.AppendReply && m.Round != 0 {
-			if m.Round != a.round {
-				n.answered(&a)
-			}
-			a = answers{m.From, m.Round, a.messages + 1}
 		}
 		if err := n.take(&t, e); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// answers counts those in a frame that belong to one round of this node.
-type answers struct {
-	from     partition.Member
-	round    uint64
-	messages int
-}
-
-// answered has the next round begin when all answers are there.
-func (n *Node) answered(a *answers) {
-	if a.messages == 0 {
-		return
-	}
-	if s := n.peers.sender(a.from); s != nil && s.Answered(a.round, a.messages) {
-		signal(n.commitLog.wake)
-	}
-	*a = answers{}
 }
 
 func (n *Node) take(t *turn, e replication.Envelope) error {

@@ -51,7 +51,6 @@ func (n *Node) reconcile(ctx context.Context) {
 					}
 				})
 			}
-			signal(n.commitLog.wake)
 			if time.Since(balanced) >= balanceEvery {
 				balanced = time.Now()
 				n.balance()

@@ -77,13 +77,12 @@ func (r *replica) during(t *turn, f func(*partition.Replica)) {
 // ended.
 func (r *replica) carryOut(t *turn, out partition.Output) {
 	n := r.node
-	role, _ := r.sm.Role()
-	if role != partition.Serving {
+	if role, _ := r.sm.Role(); role != partition.Serving {
 		r.serving.Store(0) // before anybody can be told that this node has stopped
 	}
 	t.gather(&out)
 	if len(out.Writes) > 0 {
-		n.commitLog.enqueue(r, out.Writes, role != partition.Serving)
+		n.commitLog.enqueue(r, out.Writes)
 	}
 	for _, m := range out.Messages {
 		n.peers.send(r.id, m)

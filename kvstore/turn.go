@@ -7,9 +7,8 @@ import "github.com/skshohagmiah/clusterkit/kvstore/partition"
 // writes that a group made durable. What comes of them is gathered, and leaves
 // when the turn ends: as one group to the log, as one frame to each peer.
 //
-// Entries are sent when the log begins to write them, unless the peer has yet to
-// answer what was sent before: so all disks work at the same time, and what has
-// gathered for one has gathered for the others.
+// Entries are sent when the log begins to write them, so that all disks work at
+// the same time and what has gathered for one has gathered for the others.
 type turn struct{ wrote, said bool }
 
 // gather takes that the output is being queued.

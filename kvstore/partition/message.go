@@ -54,7 +54,6 @@ type Message struct {
 	Durable uint64
 	// Hint belongs to Mismatch.
 	Hint Position
-	// Round numbers confirmations within an epoch. In an Append it is the
-	// transport's, and comes back in the answer.
+	// Round numbers confirmations within an epoch.
 	Round uint64
 }

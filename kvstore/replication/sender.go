@@ -49,8 +49,6 @@ type Sender struct {
 	marked map[uint32]struct{}
 	wake   chan struct{} // one slot
 
-	round round
-
 	// What gather took last is to be filled anew.
 	emptyQueue []Envelope
 	emptyReady []uint32
@@ -96,14 +94,11 @@ func (s *Sender) Ready(part uint32) {
 // goes. It never blocks.
 func (s *Sender) Flush() {
 	s.mu.Lock()
-	something := len(s.queue) > 0 || len(s.ready) > 0 && s.round.over(time.Now())
+	nothing := len(s.queue) == 0 && len(s.ready) == 0
 	s.mu.Unlock()
-	if something {
-		s.signal()
+	if nothing {
+		return
 	}
-}
-
-func (s *Sender) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -147,7 +142,6 @@ func (s *Sender) run(ctx context.Context) {
 func (s *Sender) drop() {
 	s.mu.Lock()
 	s.queue = nil
-	s.round.end()
 	s.mu.Unlock()
 }
 
@@ -176,10 +170,10 @@ func (s *Sender) stream(ctx context.Context, conn net.Conn) error {
 			return errors.New("closed by the peer")
 		case <-s.wake:
 		}
-		for goesOn, more := false, true; more; goesOn = true {
+		for more := true; more; {
 			buf = beginFrame(buf)
 			empty := len(buf)
-			if buf, more = s.gather(buf, goesOn); len(buf) == empty {
+			if buf, more = s.gather(buf); len(buf) == empty {
 				break
 			}
 			finishFrame(buf)
@@ -196,24 +190,23 @@ func (s *Sender) stream(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// gather appends what is to be sent now: first the answers, then, if the last
-// round is over or this one goes on in another frame, what the partitions have,
-// as far as one frame goes. It reports whether there may be more.
-func (s *Sender) gather(buf []byte, goesOn bool) (_ []byte, more bool) {
-	queue, ready, number := s.take(goesOn)
+// gather appends what is ready now: first the answers, then what the
+// partitions have, as far as one frame goes. It reports whether there may be
+// more.
+func (s *Sender) gather(buf []byte) (_ []byte, more bool) {
+	s.mu.Lock()
+	queue, ready := s.queue, s.ready
+	s.queue, s.ready = s.emptyQueue[:0], s.emptyReady[:0]
+	clear(s.marked)
+	s.mu.Unlock()
 	for i := range queue {
 		buf = appendMessage(buf, queue[i].Partition, &queue[i].Message)
 	}
-	asked := 0
 	for i, part := range ready {
 		for len(buf) <= frameTarget {
 			m, ok := s.source.Next(part, s.to)
 			if !ok {
 				break
-			}
-			if len(m.Entries) > 0 {
-				m.Round = number
-				asked++
 			}
 			buf = appendMessage(buf, part, &m)
 		}
@@ -225,31 +218,8 @@ func (s *Sender) gather(buf []byte, goesOn bool) (_ []byte, more bool) {
 			break
 		}
 	}
-	s.mu.Lock()
-	s.round.ask(asked)
-	s.mu.Unlock()
-	s.emptyQueue = recycled(queue)
-	if ready != nil {
-		s.emptyReady = ready
-	}
+	s.emptyQueue, s.emptyReady = recycled(queue), ready
 	return buf, more
-}
-
-// take takes the answers, and what is ready if it may be sent, and begins a
-// round with it.
-func (s *Sender) take(goesOn bool) (queue []Envelope, ready []uint32, number uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	queue, s.queue = s.queue, s.emptyQueue[:0]
-	now := time.Now()
-	if len(s.ready) > 0 && (goesOn || s.round.over(now)) {
-		ready, s.ready = s.ready, s.emptyReady[:0]
-		clear(s.marked)
-		if !goesOn {
-			s.round.begin(now)
-		}
-	}
-	return queue, ready, s.round.number
 }
 
 // keptQueue is how large a queue may have been to be used again.

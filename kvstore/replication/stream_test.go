@@ -85,7 +85,7 @@ func TestReadyPullsFromTheSource(t *testing.T) {
 	for i := range uint64(count) {
 		for _, part := range []uint32{1, 2} {
 			e := appendOf(part, large)
-			e.Message.Commit = i
+			e.Message.Round = i
 			src.put(e)
 		}
 	}
@@ -96,8 +96,8 @@ func TestReadyPullsFromTheSource(t *testing.T) {
 	next := map[uint32]uint64{}
 	for range 2 * count {
 		e := receive(t, got)
-		if e.Message.Commit != next[e.Partition] || len(e.Message.Entries) != 1 || len(e.Message.Entries[0].Data) != len(large) {
-			t.Fatalf("partition %d: message %d arrived in place of %d", e.Partition, e.Message.Commit, next[e.Partition])
+		if e.Message.Round != next[e.Partition] || len(e.Message.Entries) != 1 || len(e.Message.Entries[0].Data) != len(large) {
+			t.Fatalf("partition %d: message %d arrived in place of %d", e.Partition, e.Message.Round, next[e.Partition])
 		}
 		next[e.Partition]++
 	}
