@@ -45,12 +45,13 @@ func (s *Store) discard(g generation) {
 // closes, the next Open goes on with.
 func (s *Store) collectGarbage(ctx context.Context) {
 	var reclaim <-chan time.Time // when to see whether to reclaim space
+	fruitless := 0               // attempts in a row
 	for {
 		if g, ok := s.nextGarbage(); ok {
 			if err := s.deleteGeneration(ctx, g); err != nil {
 				return
 			}
-			reclaim = time.After(s.reclaimDelay())
+			reclaim, fruitless = time.After(s.reclaimDelay(0)), 0
 			continue
 		}
 		select {
@@ -62,14 +63,15 @@ func (s *Store) collectGarbage(ctx context.Context) {
 			switch {
 			case !s.worthReclaiming():
 			case s.shown():
-				reclaim = time.After(s.reclaimDelay())
+				reclaim = time.After(s.reclaimDelay(fruitless))
 			default:
 				again, err := s.reclaim(ctx)
 				if err != nil {
 					return
 				}
 				if again {
-					reclaim = time.After(s.reclaimDelay())
+					fruitless++
+					reclaim = time.After(s.reclaimDelay(fruitless))
 				}
 			}
 		}
@@ -99,9 +101,7 @@ func (s *Store) deleteGeneration(ctx context.Context, g generation) error {
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(g.mark()) }); err != nil {
 		return s.fail("delete garbage", err)
 	}
-	s.mu.Lock()
-	s.deletedAt = s.opened
-	s.mu.Unlock()
+	s.gone()
 	if deleted > 0 {
 		s.opts.Logger.Info("garbage deleted", "partition", g.partition, "generation", g.number, "keys", deleted)
 	}

@@ -24,10 +24,11 @@ func (s *Store) Picture(partition uint32) (*Picture, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	v := s.acquire() // the store does not close before Done
-	number, ok := v.generations[partition]
-	p := &Picture{store: s, view: v, generation: generation{partition, number}, empty: !ok}
+	p := &Picture{store: s}
 	s.opening(p)
+	p.view = s.acquire() // the store does not close before Done
+	number, ok := p.view.generations[partition]
+	p.generation, p.empty = generation{partition, number}, !ok
 	return p, nil
 }
 

@@ -18,6 +18,9 @@ const (
 	reclaimShare = 16
 	// paddingBytesPerSecond is how fast memtables are filled up.
 	paddingBytesPerSecond = 8 << 20
+	// maxDoublings bounds how rarely it is tried to reclaim space: a bit more than
+	// an hour by default.
+	maxDoublings = 6
 	// tableDelay is how long is waited for a memtable to become a table.
 	tableDelay = 5 * time.Second
 )
@@ -43,14 +46,16 @@ func aLot(deleted, tables int64) bool {
 // reclaimDelay returns how long to wait after the last deletion: more may follow,
 // and nodes that have given copies away at the same time, and hold others of the
 // same partitions, are not to be busy with it at the same time. With nothing else
-// here nobody is in the way.
-func (s *Store) reclaimDelay() time.Duration {
+// here nobody is in the way. After each attempt that was fruitless it is twice as
+// long, for an attempt writes all tables anew.
+func (s *Store) reclaimDelay(fruitless int) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delay := s.opts.ReclaimDelay << min(fruitless, maxDoublings)
 	if len(s.checkpoints) == 0 {
-		return s.opts.ReclaimDelay / 8
+		return delay / 8
 	}
-	return s.opts.ReclaimDelay + rand.N(2*s.opts.ReclaimDelay)
+	return delay + rand.N(2*delay)
 }
 
 // shown reports whether somebody may still see some of what was deleted; it would
@@ -66,7 +71,17 @@ func (s *Store) shown() bool {
 	return false
 }
 
-// opening takes down that a snapshot or a picture is open, until hasClosed.
+// gone takes down that garbage has been deleted: who reads from now on does not
+// see it.
+func (s *Store) gone() {
+	s.publishAnew()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deletedAt = s.opened
+}
+
+// opening takes down that a snapshot or a picture is being opened, before it looks
+// at anything, until hasClosed.
 func (s *Store) opening(reader any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,8 +102,13 @@ func (s *Store) hasClosed(reader any) {
 // who began before the deletion. If somebody does, both are kept; and once they are
 // in the lowest level, no compaction comes by any more. So what is left is deleted
 // again, by which it will be.
+//
+// All this takes space before it gives any: below the reserve it is put off.
 func (s *Store) reclaim(ctx context.Context) (again bool, err error) {
-	if err := s.compactAll(ctx); err != nil {
+	if err := s.compactAll(ctx); errors.Is(err, ErrNoSpace) {
+		s.opts.Logger.Warn("the space of deleted data is not reclaimed for the time being", "error", err)
+		return true, nil
+	} else if err != nil {
 		return false, err
 	}
 	left := int64(0)
@@ -100,9 +120,7 @@ func (s *Store) reclaim(ctx context.Context) (again bool, err error) {
 		left += size
 	}
 	if left > 0 {
-		s.mu.Lock()
-		s.deletedAt = s.opened
-		s.mu.Unlock()
+		s.gone()
 		s.deletedBytes = max(s.deletedBytes, left)
 		s.opts.Logger.Info("the space of deleted data is not all reclaimed yet", "left", left)
 		return true, nil
@@ -114,7 +132,8 @@ func (s *Store) reclaim(ctx context.Context) (again bool, err error) {
 }
 
 // compactAll has Badger compact everything into one level. Writes go on meanwhile,
-// as long as level zero takes them. Close waits for it only for a time.
+// as long as level zero takes them. Close waits for it only for a time. It begins
+// nothing without space, and returns [ErrNoSpace] then.
 func (s *Store) compactAll(ctx context.Context) error {
 	s.publishAnew() // the view before still shows what was deleted
 	if err := s.writeOut(ctx); err != nil {
@@ -155,8 +174,6 @@ func (s *Store) shallow() bool {
 	return true
 }
 
-func (s *Store) hasSpace() bool { return s.checkSpace() == nil }
-
 // publishAnew has later reads see what was last committed, and Badger forget what
 // was before, once nobody reads it any more.
 func (s *Store) publishAnew() {
@@ -175,8 +192,8 @@ func (s *Store) writeOut(ctx context.Context) error {
 		if err := s.paddingLimit.WaitN(ctx, inlineLimit); err != nil {
 			return err
 		}
-		if !s.hasSpace() {
-			return nil
+		if err := s.checkSpace(); err != nil {
+			return err
 		}
 		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, padding) }); err != nil {
 			return s.fail("write the memtable out", err)

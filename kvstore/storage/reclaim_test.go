@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -149,6 +150,55 @@ func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
 	}
 	snap.Close()
 	eventually(t, "the space comes back", func() bool { return s.Garbage().Reclaims == 1 && diskUsage(t, opts.Dir) < 20<<20 })
+}
+
+// Reclaiming takes space first: none is touched below the reserve, and the store
+// goes on.
+func TestNothingIsReclaimedWithoutSpace(t *testing.T) {
+	var full atomic.Bool
+	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: time.Hour, Free: func(string) (uint64, error) {
+		if full.Load() {
+			return defaultReserveBytes - 1, nil
+		}
+		return 1 << 40, nil
+	}}
+	s := mustOpen(t, opts)
+	value := strings.Repeat("v", 64<<10)
+	for from := range 40 {
+		var writes []Write
+		for i := range 16 {
+			n := from*16 + i
+			writes = append(writes, set(uint64(n+1), fmt.Sprintf("key %06d", n), value))
+		}
+		mustApply(t, s, batch(0, writes...))
+	}
+	if err := s.Drop(0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all is marked as deleted", func() bool { return s.Garbage().Generations == 0 })
+	full.Store(true)
+	last := s.db.MaxVersion()
+	if again, err := s.reclaim(t.Context()); err != nil || !again {
+		t.Fatalf("without space: again %t, %v", again, err)
+	}
+	if now := s.db.MaxVersion(); now != last {
+		t.Errorf("%d transactions were committed without space", now-last)
+	}
+	full.Store(false)
+	if again, err := s.reclaim(t.Context()); err != nil || again {
+		t.Fatalf("with space: again %t, %v", again, err)
+	}
+	eventually(t, "the space comes back", func() bool { return diskUsage(t, opts.Dir) < 20<<20 })
+	mustApply(t, s, batch(1, set(1, "a", "b")))
+}
+
+func TestReclaimingIsTriedEverMoreRarely(t *testing.T) {
+	s := mustOpen(t, Options{Dir: t.TempDir(), ReclaimDelay: 8 * time.Second})
+	for fruitless, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 6: 64 * time.Second, 70: 64 * time.Second} {
+		if got := s.reclaimDelay(fruitless); got != want {
+			t.Errorf("after %d attempts: %v, want %v", fruitless, got, want)
+		}
+	}
 }
 
 func TestWhatIsALotToBeDeleted(t *testing.T) {

@@ -53,22 +53,22 @@ func (s *Store) Snapshot(partition uint32) (_ *Snapshot, err error) {
 	if err := s.begin(); err != nil {
 		return nil, err
 	}
-	txn := s.db.NewTransaction(false)
+	snap := &Snapshot{store: s}
+	s.opening(snap)
+	snap.txn = s.db.NewTransaction(false)
 	defer func() {
 		if err != nil {
-			txn.Discard()
+			snap.txn.Discard()
+			s.hasClosed(snap)
 			s.users.Done()
 		}
 	}()
-	c, err := readCheckpoint(txn, partition)
-	if err != nil {
+	if snap.checkpoint, err = readCheckpoint(snap.txn, partition); err != nil {
 		return nil, err
 	}
-	g := generation{partition, c.Generation}
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: g.appendPrefix(nil)})
-	it.Rewind()
-	snap := &Snapshot{store: s, generation: g, checkpoint: c, txn: txn, it: it}
-	s.opening(snap)
+	snap.generation = generation{partition, snap.checkpoint.Generation}
+	snap.it = snap.txn.NewIterator(badger.IteratorOptions{Prefix: snap.generation.appendPrefix(nil)})
+	snap.it.Rewind()
 	return snap, nil
 }
 
