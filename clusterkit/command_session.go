@@ -45,7 +45,8 @@ func (c registerCommand) apply(m *Map, _ uint64) (*Map, result) {
 	node.Weight = max(1, node.Weight)
 	node.Draining, node.Stopping = false, false
 	if old := m.Node(c.Node.ID); old != nil {
-		// What operators decide lasts longer than a process.
+		// What operators decide of a node lasts longer than its process, and than
+		// its disk, until the node is removed.
 		node.Weight, node.Draining = old.Weight, old.Draining
 		switch {
 		case old.Alive && old.Store == c.Node.Store && old.Incarnation == c.Node.Incarnation:

@@ -95,6 +95,7 @@ func TestAdministrationOverHTTP(t *testing.T) {
 	do("POST", "/nodes/"+gone+"%2Fanother-directory/drain", "", 409)
 	do("POST", "/nodes/"+named+"/decommission?timeout=1m", "", 204)
 	do("POST", "/nodes/"+named+"/decommission", "", 204)
+	do("POST", "/nodes/"+gone+"%2F/decommission", "", 204)
 	do("POST", "/nodes/"+gone+"/decommission", "", 204)
 	do("DELETE", "/nodes/"+gone, "", 204)
 	do("DELETE", "/nodes/"+named, "", 204)

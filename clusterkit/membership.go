@@ -59,14 +59,15 @@ func removal(id, raftID string) command { return removeCommand{Node: id, RaftID:
 // when the drain begins, to the end.
 func (ck *ClusterKit) Decommission(ctx context.Context, node string) error {
 	raftID, err := ck.changeNode(ctx, "drain", node, drainOf(true))
-	if errors.Is(err, ErrNoNode) || errors.Is(err, ErrStale) {
-		// It may have been removed by an earlier call.
-		return ck.Remove(ctx, node)
+	id := nodeIDOf(raftID)
+	if errors.Is(err, ErrNoNode) || errors.Is(err, ErrStale) && raftID != "" {
+		// It may have been removed by an earlier call. One that joins under the ID
+		// now is another.
+		return ck.change(ctx, "remove "+node, removal(id, raftID))
 	}
 	if err != nil {
 		return err
 	}
-	id := nodeIDOf(raftID)
 	copies := 0
 	for m := range ck.Watch(ctx) {
 		if n := m.Node(id); n != nil && n.RaftID == raftID {

@@ -60,7 +60,7 @@ func TestAdministration(t *testing.T) {
 			"GET /nodes/n1": `200 {"id":"n1","raft_id":"n1/d1"}`, "POST /nodes/n1%2Fd1/decommission?timeout=5s": "204",
 		}, exitOK, nil, ""},
 		{"node decommission n1", map[string]string{
-			"GET /nodes/n1": `404 {"error":{"code":"unknown_node","message":"no such node"}}`, "POST /nodes/n1/decommission?timeout=5s": "204",
+			"GET /nodes/n1": `404 {"error":{"code":"unknown_node","message":"no such node"}}`, "POST /nodes/n1%2F/decommission?timeout=5s": "204",
 		}, exitOK, nil, ""},
 		{"partition rebalance", map[string]string{"POST /moves/resume": "204"}, exitOK, nil, ""},
 		{"partition rebalance --drain n1", nil, exitUsage, nil, "go with --dry-run"},

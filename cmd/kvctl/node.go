@@ -210,7 +210,9 @@ func (a *admin) decommission(ctx context.Context, progress io.Writer, id string)
 	var meant node
 	switch _, err := a.call(ctx, http.MethodGet, nodePath(id), nil, &meant); {
 	case errors.As(err, new(*absent)):
-		meant.RaftID = id // it may have been removed already
+		// It may have been removed already. No node has this name: one that joins
+		// under the ID now is another.
+		meant.RaftID = id + "/"
 	case err != nil:
 		return err
 	}
