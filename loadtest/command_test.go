@@ -77,7 +77,7 @@ func TestRunExitCodes(t *testing.T) {
 		{"down over http", append(slices.Clip(gone), "--endpoints", dead, "--target", "http"), exitUnavailable, "", "connection refused"},
 		{"down over redis", append(slices.Clip(gone), "--endpoints", dead, "--target", "resp"), exitUnavailable, "", "does not answer"},
 		{"down over a redis cluster", append(slices.Clip(gone), "--endpoints", dead, "--target", "resp-cluster"), exitUnavailable, "", "does not answer"},
-		{"passed over http at a rate", append(slices.Clip(alive), "--endpoints", good, "--target", "http", "--rate", "200", "--warmup", "100ms"), exitOK, "update", ""},
+		{"passed over http at a rate", append(slices.Clip(alive), "--endpoints", good, "--target", "http", "--rate", "50", "--warmup", "100ms"), exitOK, "update", ""},
 		{"an outage is too long", append(slices.Clip(alive), "--endpoints", good, "--max-p99", "1us"), exitFailed, "FAILED", "99 % of latencies"},
 		{"workload", []string{"--workload", "ycsb-z"}, exitUsage, "", "give one of: ycsb-a, ycsb-b"},
 		{"target", []string{"--target", "memcached"}, exitUsage, "", "give one of: http, client, resp"},
@@ -96,8 +96,11 @@ func TestRunExitCodes(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
 			got := run(t.Context(), append([]string{"run"}, tc.args...), noEnv, &stdout, &stderr)
-			if got == exitFailed && tc.want == exitOK && strings.Contains(stdout.String(), "the load generator was the limit") {
-				t.Skip("the machine is too busy for this rate, and the run says so")
+			// A machine that is busy for a moment fails a rate, and says so.
+			for try := 1; got == exitFailed && tc.want == exitOK && strings.Contains(stdout.String(), "the load generator was the limit") && try < 10; try++ {
+				stdout.Reset()
+				stderr.Reset()
+				got = run(t.Context(), append([]string{"run"}, tc.args...), noEnv, &stdout, &stderr)
 			}
 			if got != tc.want || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
 				t.Errorf("exit code %d, want %d\nstdout: %s\nstderr: %s", got, tc.want, &stdout, &stderr)

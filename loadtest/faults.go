@@ -80,7 +80,7 @@ func faultsCommand(stdout io.Writer) *cobra.Command {
 	f.DurationVar(&o.campaign.MaxUnavailable, "max-unavailable", 0, "how long no write to some part of the keys may succeed because of a fault; 0 is no limit")
 	f.DurationVar(&o.plan.Hold.Min, "hold", o.plan.Hold.Min, "how long a fault lasts at least")
 	f.DurationVar(&o.plan.Hold.Max, "hold-max", o.plan.Hold.Max, "and at most")
-	f.DurationVar(&o.campaign.RecoverWithin, "recover-within", o.campaign.RecoverWithin, "how long a fault may take to begin, and how long to be healed and the cluster to be whole again; what takes longer fails the run")
+	f.DurationVar(&o.campaign.RecoverWithin, "recover-within", o.campaign.RecoverWithin, "how long a fault may take to begin, how long to be healed, and how long the cluster then to be whole again; what takes longer fails the run")
 	f.Float64Var(&o.campaign.Rate, "rate", o.campaign.Rate, "operations a second of the load of fixed rate")
 	f.IntVar(&o.nodes, "nodes", 3, "number of nodes")
 	f.StringVar(&o.binary, binaryFlag, besideThis("kvnode"), "path of kvnode")

@@ -283,10 +283,14 @@ func (c *Containers) Start(ctx context.Context, nodes ...string) error {
 
 // Running reports whether the container of a node runs.
 func (c *Containers) Running(node string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), runWithin)
+	defer cancel()
+	return c.running(ctx, node)
+}
+
+func (c *Containers) running(ctx context.Context, node string) bool {
 	for _, n := range c.nodes {
 		if n.name == node {
-			ctx, cancel := context.WithTimeout(context.Background(), runWithin)
-			defer cancel()
 			state, err := c.run(ctx, "docker", "inspect", "-f", "{{.State.Running}}", n.id)
 			return err == nil && state == "true"
 		}

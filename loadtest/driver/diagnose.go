@@ -117,7 +117,7 @@ func (p *Processes) Diagnose(ctx context.Context) string {
 func (c *Containers) Diagnose(ctx context.Context) string {
 	var nodes []endpoint
 	for _, n := range c.nodes {
-		nodes = append(nodes, endpoint{n.name, n.addr, c.Running(n.name)})
+		nodes = append(nodes, endpoint{n.name, n.addr, c.running(ctx, n.name)})
 	}
 	return diagnose(ctx, nodes)
 }

@@ -12,7 +12,12 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
 )
 
-const pollInterval = 50 * time.Millisecond
+const (
+	pollInterval = 50 * time.Millisecond
+	// attemptWithin bounds one request, so that a node that is frozen does not
+	// keep the others from being asked.
+	attemptWithin = 10 * time.Second
+)
 
 // Join starts a node that the cluster does not know: one that has left, so that
 // clients find it where they look for it, or else a new one.
@@ -53,7 +58,7 @@ func (p *Processes) Leave(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.order(ctx, node, "decommission"); err != nil {
+	if err := p.order(ctx, node, "decommission?timeout=5s"); err != nil {
 		return err
 	}
 	return p.cluster.Left(ctx, i)
@@ -106,6 +111,8 @@ func (p *Processes) ask(ctx context.Context, node, path string) error {
 const maxAnswer = 4 << 10
 
 func post(ctx context.Context, addr, path string) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptWithin)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+path, nil)
 	if err != nil {
 		return 0, nil, err

@@ -31,6 +31,8 @@ type fake struct {
 	fails string
 	// sticks is true if the cluster is never whole again after a fault.
 	sticks bool
+	// hangs is true if a node cannot be connected again.
+	hangs bool
 }
 
 func newFake() *fake {
@@ -129,7 +131,10 @@ func (f *fake) Kill(_ context.Context, nodes ...string) error {
 
 func (f *fake) Stop(_ context.Context, node string) error { return f.change("stop", f.off, true, node) }
 
-func (f *fake) Start(_ context.Context, nodes ...string) error {
+func (f *fake) Start(ctx context.Context, nodes ...string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return f.change("start", f.off, false, nodes...)
 }
 
@@ -168,7 +173,11 @@ func (f *fake) Isolate(_ context.Context, node string) error {
 	return f.change("isolate", f.still, true, node)
 }
 
-func (f *fake) Unite(_ context.Context, node string) error {
+func (f *fake) Unite(ctx context.Context, node string) error {
+	if f.hangs {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	return f.change("unite", f.still, false, node)
 }
 

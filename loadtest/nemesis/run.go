@@ -47,8 +47,9 @@ type Options struct {
 	// limit.
 	AtMost time.Duration
 	// RecoverWithin bounds how long a fault may take to begin, moves of data
-	// included, and how long it may take until it is healed and all copies are in
-	// sync again. Whatever takes longer fails the run, with a diagnosis.
+	// included, how long to be healed, and how long it may then take until all
+	// copies are in sync again. Whatever takes longer fails the run, with a
+	// diagnosis.
 	RecoverWithin time.Duration
 	// Told, if not nil, is told of each window as it begins and as it ends.
 	Told func(Window)
@@ -216,21 +217,26 @@ func (r *runner) act(ctx context.Context, step Step, w *Window, scenes []*scene)
 	if w.Failure == "" && w.NotRun == "" {
 		wait(ctx, step.Hold)
 	}
-	healing, cancel := r.within(context.WithoutCancel(ctx))
-	defer cancel()
 	for _, s := range slices.Backward(scenes) {
-		if err := s.heal(healing); err != nil {
-			w.fail("heal %s: %v", s.spec, err)
-		}
+		r.heal(ctx, w, s)
 	}
 	w.Healed = time.Now()
-	// Nobody waits for the cluster when the run is interrupted.
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-	if err := r.Driver.AwaitInSync(healing); err != nil && ctx.Err() == nil {
+	waiting, cancel := r.within(ctx)
+	defer cancel()
+	if err := r.Driver.AwaitInSync(waiting); err != nil && ctx.Err() == nil {
 		w.fail("%v", err)
 	}
 	w.Recovered = time.Now()
+}
+
+// heal undoes one fault, also when the run is interrupted, and whatever became of
+// the others.
+func (r *runner) heal(ctx context.Context, w *Window, s *scene) {
+	healing, cancel := r.within(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := s.heal(healing); err != nil {
+		w.fail("heal %s: %v", s.spec, err)
+	}
 }
 
 func (r *runner) begin(ctx context.Context, w *Window, scenes []*scene) {

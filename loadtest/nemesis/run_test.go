@@ -157,6 +157,21 @@ func TestFailure(t *testing.T) {
 	})
 }
 
+// A fault that cannot be healed in time leaves it to the others to be.
+func TestAHealThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.hangs = true
+		windows, err := f.run(t.Context(), t, "kill:primary+partition:isolated", 1)
+		if !errors.Is(err, ErrNotRecovered) || len(windows) != 1 || !strings.Contains(windows[0].Failure, "heal partition:isolated: it took longer than 1m0s") {
+			t.Errorf("%+v, %v", windows, err)
+		}
+		if !slices.Contains(f.acts, "start a") {
+			t.Errorf("the killed node was not started: %q", f.acts)
+		}
+	})
+}
+
 // A cluster that does not recover fails the run in the stated time, and says what
 // it waits for.
 func TestNeverRecovers(t *testing.T) {
