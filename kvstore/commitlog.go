@@ -32,11 +32,9 @@ type commitLog struct {
 	queue []logWrite
 	wake  chan struct{} // one slot
 
-	// The rest is the goroutine's: what it uses anew for each group, and where
-	// the log tells it that a batch is on disk.
+	// The rest is the goroutine's, which uses it anew for each group.
 	records []wal.Record
 	last    map[*replica]uint64
-	durable chan error
 }
 
 type logWrite struct {
@@ -48,7 +46,7 @@ type logWrite struct {
 }
 
 func newCommitLog(n *Node, l *wal.Log) *commitLog {
-	return &commitLog{node: n, log: l, wake: make(chan struct{}, 1), last: map[*replica]uint64{}, durable: make(chan error, 1)}
+	return &commitLog{node: n, log: l, wake: make(chan struct{}, 1), last: map[*replica]uint64{}}
 }
 
 // enqueue takes writes in order; the caller holds the replica's lock, and wakes
@@ -135,13 +133,10 @@ func (w *logWrite) appendTo(records []wal.Record, size int) ([]wal.Record, int) 
 // returns false when there is no going on.
 func (c *commitLog) append(ctx context.Context, records []wal.Record) bool {
 	for {
-		err := c.log.Append(records, func(err error) { c.durable <- err })
-		if err == nil {
-			c.node.diskFull.Store(false)
-			err = <-c.durable
-		}
+		err := c.log.Append(records)
 		switch {
 		case err == nil:
+			c.node.diskFull.Store(false)
 			return true
 		case !errors.Is(err, wal.ErrNoSpace):
 			c.node.fail(err)

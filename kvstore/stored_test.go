@@ -74,15 +74,11 @@ func fillWith(t testing.TB, p *process, n int, value func(i int) []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	synced := make(chan error, 1)
 	err = log.Append([]wal.Record{
 		wal.ResetRecord(0, wal.Position{Epoch: 1, LSN: uint64(n)}),
 		wal.StateRecord(0, kvstore.EncodeState(partition.State{Promise: 1, Incarnation: 1})),
-	}, func(err error) { synced <- err })
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-synced; err != nil {
 		t.Fatal(err)
 	}
 	if err := log.Close(); err != nil {

@@ -2,40 +2,45 @@ package wal
 
 import "fmt"
 
-// Append adds the records of batch to the log, in order, and calls done with
-// nil when all of them are durable. The records are copied before Append
-// returns, and from then on [Log.Read] finds the entries.
+// Append adds the records of batch to the log, in order, and returns when all
+// of them are durable. What others append meanwhile becomes durable together.
+// The records are copied, and [Log.Read] finds the entries even before they are
+// durable.
 //
-// If Append returns an error, nothing was added and done is never called.
-// Otherwise done is called exactly once, by the log's writer, in the order of
-// the Appends; it must neither block nor call the log, for the next group
-// waits for it. An error given to done wraps [ErrFailed], and the outcome of
-// the batch is unknown. done may be nil.
-//
-// Append waits for the disk only when [Options.BufferBytes] are pending, or
-// when a segment is full before the next one is prepared. A batch need not be
+// If Append returns an error that wraps [ErrFailed], the outcome of the batch
+// is unknown; with any other error nothing was added. A batch need not be
 // atomic: a crash may leave any first part of it. Two goroutines must not
 // append to one partition at the same time.
 //
 // With free space below the reserve, a batch with an entry is refused with
 // [ErrNoSpace]; states and resets are taken while the segment has room.
-func (l *Log) Append(batch []Record, done func(error)) error {
+func (l *Log) Append(batch []Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g, err := l.gather(batch)
+	if err != nil {
+		return err
+	}
+	return l.commit(g, g.seq)
+}
+
+// gather adds batch to the group that is next to be written, and returns the
+// group. l.mu is held, and may have been released meanwhile.
+func (l *Log) gather(batch []Record) (*group, error) {
 	var size int64
 	for i := range batch {
 		size += recordSize(len(batch[i].Data))
 	}
 	if limit := l.opts.SegmentBytes / 2; groupHeader+size > limit {
-		return fmt.Errorf("%w: a batch of %d bytes, the limit is half of SegmentBytes, %d", ErrTooLarge, size, limit)
+		return nil, fmt.Errorf("%w: a batch of %d bytes, the limit is half of SegmentBytes, %d", ErrTooLarge, size, limit)
 	}
 
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := l.makeRoom(batch, size); err != nil {
-		return err
+		return nil, err
 	}
 	growth, err := l.check(batch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(l.segments) == 0 || l.openEnd()+groupHeader+size > l.current().size {
 		l.roll()
@@ -47,11 +52,7 @@ func (l *Log) Append(batch []Record, done func(error)) error {
 	}
 	l.headBytes += growth
 	l.count(g, int64(len(g.buf)-before))
-	if done != nil {
-		g.done = append(g.done, done)
-	}
-	l.work.Signal()
-	return nil
+	return g, nil
 }
 
 // makeRoom waits until the buffer and a segment can take size bytes. l.mu is
@@ -195,6 +196,7 @@ func (l *Log) openGroup() *group {
 		g, l.spare = l.spare[n-1], l.spare[:n-1]
 	} else {
 		g = &group{}
+		g.written.L = &l.mu
 	}
 	l.seq++
 	g.begin(l.identity, l.current(), l.end, l.seq)

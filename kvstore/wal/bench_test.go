@@ -17,23 +17,16 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			type writer struct {
-				lsn     uint64
-				batch   [1]Record
-				durable chan error
+				lsn   uint64
+				batch [1]Record
 			}
 			all := make([]writer, writers)
-			for i := range all {
-				all[i].durable = make(chan error, 1)
-			}
 			data := make([]byte, 256)
 			measure.Clients(b, writers, 1, func(client, _ int) error {
 				w, partition := &all[client], uint32(client)
 				w.lsn++
 				w.batch[0] = EntryRecord(partition, Entry{1, w.lsn, data})
-				if err := l.Append(w.batch[:], func(err error) { w.durable <- err }); err != nil {
-					return err
-				}
-				if err := <-w.durable; err != nil {
+				if err := l.Append(w.batch[:]); err != nil {
 					return err
 				}
 				l.Applied(partition, w.lsn)

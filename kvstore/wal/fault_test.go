@@ -42,7 +42,7 @@ func TestWriteErrorIsFailStop(t *testing.T) {
 				results := make(chan error, pending)
 				appended := 0
 				for i := range uint64(pending) {
-					err := l.Append([]Record{entry(1, 1, i+2, "lost")}, func(err error) { results <- err })
+					err := begin(l, []Record{entry(1, 1, i+2, "lost")}, func(err error) { results <- err })
 					if err == nil {
 						appended++
 					} else if !errors.Is(err, ErrFailed) {
@@ -51,11 +51,11 @@ func TestWriteErrorIsFailStop(t *testing.T) {
 				}
 				for range appended {
 					if err := <-results; !errors.Is(err, ErrFailed) || !errors.Is(err, cause) {
-						t.Errorf("done was given %v, want ErrFailed because of %v", err, cause)
+						t.Errorf("Append ended with %v, want ErrFailed because of %v", err, cause)
 					}
 				}
 				fs.setFault(nil)
-				if err := l.Append([]Record{StateRecord(1, nil)}, nil); !errors.Is(err, ErrFailed) {
+				if err := l.Append([]Record{StateRecord(1, nil)}); !errors.Is(err, ErrFailed) {
 					t.Errorf("Append after the failure = %v, want ErrFailed", err)
 				}
 				if _, err := l.Read(1, 1, 1); !errors.Is(err, ErrFailed) {
@@ -87,7 +87,7 @@ func TestFailureToPrepareASegmentIsFailStop(t *testing.T) {
 			})
 			lsn := uint64(2)
 			eventually(t, "the log fails", func() bool {
-				err := appendSync(l, entry(1, 1, lsn, string(make([]byte, 500))))
+				err := l.Append([]Record{entry(1, 1, lsn, string(make([]byte, 500)))})
 				lsn++
 				return errors.Is(err, ErrFailed) && errors.Is(err, syscall.EIO)
 			})
@@ -128,7 +128,7 @@ func TestFullDiskIsRefusedCleanly(t *testing.T) {
 			lsn := uint64(2)
 			var err error
 			eventually(t, "an entry is refused", func() bool {
-				if err = appendSync(l, entry(1, 1, lsn, string(make([]byte, 500)))); err == nil {
+				if err = l.Append([]Record{entry(1, 1, lsn, string(make([]byte, 500)))}); err == nil {
 					lsn++
 				}
 				return err != nil
@@ -142,7 +142,7 @@ func TestFullDiskIsRefusedCleanly(t *testing.T) {
 			}
 			fill(fs, false)
 			eventually(t, "entries are taken again", func() bool {
-				return appendSync(l, entry(1, 1, lsn, "b")) == nil
+				return l.Append([]Record{entry(1, 1, lsn, "b")}) == nil
 			})
 		})
 	}

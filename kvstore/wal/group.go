@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 )
 
 // A group is what one fdatasync makes durable. On disk it is a header and the
@@ -37,7 +38,9 @@ type group struct {
 	sealed bool
 	// counted is the group's share of the pending bytes.
 	counted int64
-	done    []func(error)
+	// written wakes those who wait for the group: all when it is durable, one
+	// when it is next.
+	written sync.Cond
 }
 
 func (g *group) begin(identity uint64, s *segment, offset int64, seq uint64) {

@@ -2,9 +2,9 @@
 // all partitions, in segment files. It holds what is not yet committed and a
 // retained tail of what is, for replicas to catch up from.
 //
-// Records are gathered into groups; one goroutine writes a group, makes it
-// durable with one fdatasync for all partitions, and then reports it, while
-// the next group gathers. Nothing waits for a timer.
+// Records are gathered into groups: one of those who append takes a group to
+// disk, with one fdatasync for all partitions, while the next group gathers.
+// Nothing waits for a timer.
 //
 // The physical order of records is the truth: an entry whose LSN its
 // partition already holds replaces that entry and all above it, whatever the
@@ -145,8 +145,6 @@ type Log struct {
 	opts Options
 
 	mu sync.Mutex
-	// work wakes the writer: there is a group, or the log closes.
-	work sync.Cond
 	// room wakes appenders and Close: the buffer drained, a segment is
 	// prepared or cannot be, a reader left, or the log failed or closes.
 	room sync.Cond
@@ -173,16 +171,16 @@ type Log struct {
 	// durable, what it replaces is still needed.
 	replaced uint64
 
-	// groups wait for the writer or are being written, in order; end is where
-	// the group after them starts. spare ones keep their buffers.
+	// groups wait to be written, in order; the first one is being written while
+	// writing is set, and written is the last that is durable. end is where the
+	// group after them starts. spare ones keep their buffers.
 	groups  []*group
+	writing bool
+	written uint64
 	spare   []*group
 	end     int64
 	seq     uint64
 	pending int64
-
-	// reported is the writer's: an empty slice to be filled anew.
-	reported []func(error)
 
 	// retired segments, oldest first, wait to be written anew; they and the
 	// number of the segment to prepare belong to the tender.
@@ -216,11 +214,12 @@ func Open(opts Options) (*Log, *Recovery, error) {
 		partitions:  found.partitions,
 		segments:    found.segments,
 		seq:         found.seq,
+		written:     found.seq,
 		nextSegment: 1,
 		tend:        make(chan struct{}, 1),
 		closed:      make(chan struct{}),
 	}
-	l.work.L, l.room.L = &l.mu, &l.mu
+	l.room.L = &l.mu
 	for _, x := range l.partitions {
 		l.headBytes += recordSize(len(x.state))
 	}
@@ -232,13 +231,12 @@ func Open(opts Options) (*Log, *Recovery, error) {
 		l.nextSegment, l.durable, l.end = last.seq+1, last.seq, last.size
 	}
 	l.wakeTender()
-	l.running.Go(l.write)
 	l.running.Go(l.tendSegments)
 	return l, found.report(), nil
 }
 
-// Close makes everything appended before it durable, reports it, and releases
-// the files. It waits for the log's goroutines and for concurrent reads. It
+// Close waits until everything appended before it is durable, and releases the
+// files. It waits for the log's goroutine and for concurrent reads as well. It
 // returns the error that made the log fail, if one did. A second Close returns
 // [ErrClosed].
 func (l *Log) Close() error {
@@ -248,7 +246,6 @@ func (l *Log) Close() error {
 		return ErrClosed
 	}
 	l.closing = true
-	l.work.Broadcast()
 	l.room.Broadcast()
 	l.mu.Unlock()
 	close(l.closed)
@@ -256,7 +253,7 @@ func (l *Log) Close() error {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.beingRead() {
+	for l.writing || len(l.groups) > 0 && l.failed == nil || l.beingRead() {
 		l.room.Wait()
 	}
 	files := slices.Concat(l.segments, l.retired)
@@ -297,6 +294,8 @@ func (l *Log) fail(doing string, err error) {
 	}
 	l.failed = fmt.Errorf("%w: %s: %w", ErrFailed, doing, err)
 	l.opts.Logger.Error("the log failed; the node must stop and recover it", "dir", l.opts.Dir, "error", l.failed)
-	l.work.Broadcast()
+	for _, g := range l.groups {
+		g.written.Broadcast()
+	}
 	l.room.Broadcast()
 }

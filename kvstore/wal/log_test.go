@@ -26,18 +26,28 @@ func mustOpen(t testing.TB, opts Options) (*Log, *Recovery) {
 	return l, found
 }
 
-// appendSync appends batch and returns what became of it.
-func appendSync(l *Log, batch ...Record) error {
-	result := make(chan error, 1)
-	if err := l.Append(batch, func(err error) { result <- err }); err != nil {
+// begin appends batch and returns before it is durable; done is told what
+// became of it.
+func begin(l *Log, batch []Record, done func(error)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g, err := l.gather(batch)
+	if err != nil {
 		return err
 	}
-	return <-result
+	seq := g.seq
+	go func() {
+		l.mu.Lock()
+		err := l.commit(g, seq)
+		l.mu.Unlock()
+		done(err)
+	}()
+	return nil
 }
 
 func mustAppend(t testing.TB, l *Log, batch ...Record) {
 	t.Helper()
-	if err := appendSync(l, batch...); err != nil {
+	if err := l.Append(batch); err != nil {
 		t.Fatalf("Append: %v", err)
 	}
 }
@@ -163,13 +173,8 @@ func TestAppendRefuses(t *testing.T) {
 		"states beyond a quarter":   {[]Record{StateRecord(4, make([]byte, 2<<10))}, ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			called := false
-			if err := l.Append(test.batch, func(error) { called = true }); !errors.Is(err, test.want) {
+			if err := l.Append(test.batch); !errors.Is(err, test.want) {
 				t.Errorf("Append = %v, want %v", err, test.want)
-			}
-			mustAppend(t, l, StateRecord(5, []byte("barrier")))
-			if called {
-				t.Error("done was called for a refused batch")
 			}
 		})
 	}
@@ -212,7 +217,7 @@ func TestReadFindsWhatIsNotYetDurable(t *testing.T) {
 	})
 	result := make(chan error, 2)
 	for i, data := range []string{"in the group being written", "in the one that gathers"} {
-		if err := l.Append([]Record{entry(1, 1, uint64(2+i), data)}, func(err error) { result <- err }); err != nil {
+		if err := begin(l, []Record{entry(1, 1, uint64(2+i), data)}, func(err error) { result <- err }); err != nil {
 			t.Fatal(err)
 		}
 		if i == 0 {
@@ -232,19 +237,45 @@ func TestReadFindsWhatIsNotYetDurable(t *testing.T) {
 	wantContents(t, l, 1, "1.1=a", "1.2=in the group being written", "1.3=in the one that gathers")
 }
 
-func TestDoneIsCalledInOrder(t *testing.T) {
-	l, _ := mustOpen(t, Options{Dir: "log", FS: newMemFS(), SegmentBytes: 4 << 10})
-	const n = 500
-	order := make(chan int, n)
+// TestAppendersShareGroups holds one group back while others gather: one more
+// sync makes all of them durable.
+func TestAppendersShareGroups(t *testing.T) {
+	fs := newMemFS()
+	l, _ := mustOpen(t, Options{Dir: "log", FS: fs})
+	mustAppend(t, l, entry(1, 1, 1, "a"))
+	eventually(t, "the next segment is prepared", l.prepared)
+	inSync, goOn, syncs := make(chan struct{}), make(chan struct{}), 0
+	fs.setFault(func(op, _ string) error {
+		if op != "sync" {
+			return nil
+		}
+		if syncs++; syncs == 1 {
+			close(inSync)
+			fs.mu.Unlock()
+			<-goOn
+			fs.mu.Lock()
+		}
+		return nil
+	})
+	const n = 50
+	result := make(chan error, n)
 	for i := range n {
-		if err := l.Append([]Record{entry(1, 1, uint64(i+1), "data")}, func(error) { order <- i }); err != nil {
+		if err := begin(l, []Record{entry(1, 1, uint64(i+2), "data")}, func(err error) { result <- err }); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for i := range n {
-		if got := <-order; got != i {
-			t.Fatalf("done %d was called, want %d", got, i)
+		if i == 0 {
+			<-inSync
 		}
+	}
+	close(goOn)
+	for range n {
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	}
+	fs.setFault(nil)
+	if syncs != 2 {
+		t.Errorf("%d syncs for one batch and the %d that gathered meanwhile, want 2", syncs, n-1)
 	}
 }
 
@@ -268,7 +299,7 @@ func TestClosedLog(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Append([]Record{entry(1, 1, 2, "b")}, nil); !errors.Is(err, ErrClosed) {
+	if err := l.Append([]Record{entry(1, 1, 2, "b")}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Append = %v, want ErrClosed", err)
 	}
 	if _, err := l.Read(1, 1, 1); !errors.Is(err, ErrClosed) {

@@ -146,9 +146,10 @@ func TestLogAgainstModel(t *testing.T) {
 					batch = append(batch, drawRecord(t, replay(slices.Concat(m.records, batch))))
 				}
 				m.records = append(m.records, batch...)
-				if err := l.Append(batch, func(err error) {
+				told := acks // a crash lets nobody hear of what it has lost
+				if err := begin(l, batch, func(err error) {
 					for range batch {
-						acks <- err
+						told <- err
 					}
 				}); err != nil {
 					t.Fatal(err)
@@ -180,7 +181,7 @@ func TestLogAgainstModel(t *testing.T) {
 				}
 				crashed := opts.FS.(*memFS).crash(rng)
 				_ = l.Close()
-				acks = make(chan error, cap(acks)) // the crash has lost what was acknowledged meanwhile
+				acks = make(chan error, cap(acks))
 				found := reopen(crashed)
 				var diff string
 				for n := m.acked; n <= len(m.records); n++ {

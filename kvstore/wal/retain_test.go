@@ -146,7 +146,7 @@ func TestWhatIsReplacedStaysUntilTheReplacementIsDurable(t *testing.T) {
 			return nil
 		})
 		result := make(chan error, 1)
-		if err := l.Append([]Record{by.record}, func(err error) { result <- err }); err != nil {
+		if err := begin(l, []Record{by.record}, func(err error) { result <- err }); err != nil {
 			t.Fatal(err)
 		}
 		<-inSync
@@ -202,7 +202,7 @@ func TestSegmentsStayUntilTheNextHeadIsDurable(t *testing.T) {
 		return nil
 	})
 	result := make(chan error, 1)
-	if err := l.Append([]Record{entry(1, 1, 2, string(make([]byte, 1900)))}, func(err error) { result <- err }); err != nil {
+	if err := begin(l, []Record{entry(1, 1, 2, string(make([]byte, 1900)))}, func(err error) { result <- err }); err != nil {
 		t.Fatal(err)
 	}
 	<-inSync

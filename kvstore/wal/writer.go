@@ -1,52 +1,48 @@
 package wal
 
-// write is the writer goroutine: it takes group after group to disk and
-// reports each. It ends when the log closes and nothing is pending, or when
-// the log has failed.
-func (l *Log) write() {
-	for {
-		g := l.nextGroup()
-		if g == nil {
-			break
-		}
-		if err := g.segment.writeGroup(g); err != nil {
-			l.mu.Lock()
-			l.fail("write "+g.segment.name, err)
-			l.mu.Unlock()
-			break
-		}
-		if !l.finish(g) {
-			break
+// commit waits until the group that took a batch is durable. Of those who wait,
+// one at a time writes: the oldest group, whoever appended to it, while the
+// next gathers. So an appender that is alone takes its batch to disk itself,
+// and no goroutine hands anything to another. l.mu is held, and was released
+// meanwhile.
+//
+// seq is the number that the group has: once it is durable, g may serve as
+// another.
+func (l *Log) commit(g *group, seq uint64) error {
+	for l.written < seq {
+		switch {
+		case l.failed != nil:
+			return l.failed
+		case l.writing:
+			g.written.Wait()
+		default:
+			l.writeOldest()
 		}
 	}
-	l.abandon()
+	return nil
 }
 
-// nextGroup waits for a group, seals it and returns it; nil when there is
-// nothing left to write.
-func (l *Log) nextGroup() *group {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.groups) == 0 && !l.closing && l.failed == nil {
-		l.work.Wait()
-	}
-	if len(l.groups) == 0 || l.failed != nil {
-		return nil
-	}
-	if g := l.groups[0]; !g.sealed {
+// writeOldest takes the oldest group to disk and tells those who wait for it,
+// and one of the next group that it is its turn. l.mu is held, and was released
+// meanwhile.
+func (l *Log) writeOldest() {
+	g := l.groups[0]
+	if !g.sealed {
 		l.sealOpen()
 	}
-	return l.groups[0]
-}
-
-// finish reports that g, the oldest group, is durable, unless the log has
-// failed meanwhile.
-func (l *Log) finish(g *group) bool {
+	l.writing = true
+	l.mu.Unlock()
+	err := g.segment.writeGroup(g)
 	l.mu.Lock()
-	if l.failed != nil {
-		l.mu.Unlock()
-		return false
+	l.writing = false
+	if err != nil {
+		l.fail("write "+g.segment.name, err)
 	}
+	if l.failed != nil {
+		l.room.Broadcast()
+		return
+	}
+	l.written = g.seq
 	l.groups = append(l.groups[:0], l.groups[1:]...)
 	l.pending -= g.counted
 	if g.offset == 0 {
@@ -55,35 +51,10 @@ func (l *Log) finish(g *group) bool {
 	if g.offset == 0 || g.seq == l.replaced {
 		l.wakeTender()
 	}
-	reports := g.done
-	g.done = l.reported
+	g.written.Broadcast()
+	if len(l.groups) > 0 {
+		l.groups[0].written.Signal()
+	}
 	l.spare = append(l.spare, g)
 	l.room.Broadcast()
-	l.mu.Unlock()
-
-	for i, done := range reports {
-		done(nil)
-		reports[i] = nil
-	}
-	l.reported = reports[:0]
-	return true
-}
-
-// abandon reports the error of a failed log to all who still wait.
-func (l *Log) abandon() {
-	l.mu.Lock()
-	err := l.failed
-	groups := l.groups
-	if err != nil {
-		l.groups = nil
-	}
-	l.mu.Unlock()
-	if err == nil {
-		return
-	}
-	for _, g := range groups {
-		for _, done := range g.done {
-			done(err)
-		}
-	}
 }
