@@ -23,7 +23,8 @@ const recordOverhead = 64
 
 // commitLog brings the writes of all replicas into the node's log, and tells
 // the replicas when they are on disk. One goroutine does both: while a group is
-// being written, the next gathers.
+// being written, the next gathers, and in a busy log for a moment longer, see
+// [spacing].
 type commitLog struct {
 	node *Node
 	log  *wal.Log
@@ -35,6 +36,7 @@ type commitLog struct {
 	// The rest is the goroutine's, which uses it anew for each group.
 	records []wal.Record
 	last    map[*replica]uint64
+	spacing spacing
 }
 
 type logWrite struct {
@@ -84,6 +86,7 @@ func (c *commitLog) run(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
+		time.Sleep(c.spacing.wait(time.Now()))
 		c.mu.Lock()
 		group, c.queue = c.queue, spare[:0]
 		c.mu.Unlock()
@@ -92,9 +95,18 @@ func (c *commitLog) run(ctx context.Context) {
 			return
 		}
 		c.report(group)
+		c.spacing.wrote(entries(group), time.Now())
 		clear(group)
 		spare = group
 	}
+}
+
+func entries(group []logWrite) int {
+	n := 0
+	for i := range group {
+		n += len(group[i].write.Entries)
+	}
+	return n
 }
 
 // write makes a group durable, in as few batches as the log takes.
