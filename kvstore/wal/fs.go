@@ -36,6 +36,10 @@ type File interface {
 	// Sync makes the content and the size durable; nothing else of the
 	// metadata need be.
 	Sync() error
+	// WriteSync writes p over what the file has at off, and makes that
+	// durable. Both off and the length of p are multiples of [sector]. One
+	// call at a time writes to the file.
+	WriteSync(p []byte, off int64) error
 }
 
 // OS is the file system of the operating system.
@@ -80,7 +84,7 @@ func (osFS) Open(name string, create bool) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f, direct: openDirect(name)}, nil
 }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
@@ -97,9 +101,14 @@ func (osFS) SyncDir(dir string) error {
 
 func (osFS) Free(dir string) (uint64, error) { return freeBytes(dir) }
 
-type osFile struct{ *os.File }
+// osFile is an open file, and where the system allows it, the same file opened
+// to be written without the page cache.
+type osFile struct {
+	*os.File
+	direct *os.File
+}
 
-func (f osFile) Size() (int64, error) {
+func (f *osFile) Size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -107,4 +116,30 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f osFile) Sync() error { return syncData(f.File) }
+func (f *osFile) Sync() error { return syncData(f.File) }
+
+func (f *osFile) WriteSync(p []byte, off int64) error {
+	if f.direct != nil && len(p) <= maxDirect {
+		written, err := writeDirect(f.direct, p, off)
+		if written || err != nil {
+			return err
+		}
+		err = f.direct.Close() // this file system, or this disk, does not have it
+		f.direct = nil
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := f.WriteAt(p, off); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (f *osFile) Close() error {
+	err := f.File.Close()
+	if f.direct != nil {
+		err = errors.Join(err, f.direct.Close())
+	}
+	return err
+}

@@ -2,7 +2,10 @@ package wal
 
 import (
 	"errors"
+	"io"
 	"os"
+	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +18,55 @@ func syncData(f *os.File) error {
 		if !errors.Is(err, unix.EINTR) {
 			return os.NewSyscallError("fdatasync", err)
 		}
+	}
+}
+
+const (
+	// maxDirect is the most that is written without the page cache at once:
+	// what is larger has to be copied for longer than that spares.
+	maxDirect = 256 << 10
+	// directAlign is what an address in memory must be a multiple of.
+	directAlign = 4 << 10
+)
+
+// openDirect opens a file to be written without the page cache, which takes
+// less than half the CPU time of a write and an fdatasync. It returns nil where
+// that cannot be.
+func openDirect(name string) *os.File {
+	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// directBuffers are of maxDirect bytes, aligned.
+var directBuffers = sync.Pool{New: func() any {
+	b := make([]byte, maxDirect+directAlign)
+	shift := -uintptr(unsafe.Pointer(&b[0])) % directAlign
+	return (*[maxDirect]byte)(b[shift:])
+}}
+
+// writeDirect writes p and makes it durable with one call. It reports false if
+// the file system or the disk does not offer that, or not at this alignment;
+// then nothing was written.
+func writeDirect(f *os.File, p []byte, off int64) (written bool, err error) {
+	buf := directBuffers.Get().(*[maxDirect]byte)
+	defer directBuffers.Put(buf)
+	n := copy(buf[:], p)
+	for {
+		done, err := unix.Pwritev2(int(f.Fd()), [][]byte{buf[:n]}, off, unix.RWF_DSYNC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return false, nil
+		case err != nil:
+			return true, os.NewSyscallError("pwritev2", err)
+		case done < n:
+			return true, io.ErrShortWrite
+		}
+		return true, nil
 	}
 }
 

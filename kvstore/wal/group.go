@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A group is what one fdatasync makes durable. On disk it is a header and the
+// A group is what one write makes durable. On disk it is a header and the
 // records:
 //
 //	magic (4) | segment (4) | sequence (8) | identity (8) | length of the records (4) | CRC32C (4)

@@ -2,8 +2,8 @@
 // all partitions, in segment files. It holds what is not yet committed and a
 // retained tail of what is, for replicas to catch up from.
 //
-// Records are gathered into groups: one of those who append takes a group to
-// disk, with one fdatasync for all partitions, while the next group gathers.
+// Records are gathered into groups: one of those who append makes a group
+// durable, with one write for all partitions, while the next group gathers.
 // Nothing waits for a timer.
 //
 // The physical order of records is the truth: an entry whose LSN its
@@ -13,10 +13,10 @@
 //
 // Segments are files of a fixed size, filled with zeros once, ahead of their
 // use and off the path of commits, and later written anew under another name
-// rather than deleted: an fdatasync that allocates no blocks needs no journal
+// rather than deleted: a durable write that allocates no blocks needs no journal
 // commit. They are small (16 MiB) because a whole one is filled while the one
 // before it is in use; growing the segment that is being appended to would
-// make its fdatasync flush the zeros as well.
+// have the zeros flushed with its groups.
 //
 // The caller holds an exclusive lock on the store; the log takes none of its
 // own on its directory.

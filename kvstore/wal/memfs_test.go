@@ -215,4 +215,11 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
+func (f *memFile) WriteSync(p []byte, off int64) error {
+	if _, err := f.WriteAt(p, off); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 func (f *memFile) Close() error { return nil }

@@ -38,10 +38,7 @@ func segmentSeq(name string) (uint32, bool) {
 
 // writeGroup makes g durable.
 func (s *segment) writeGroup(g *group) error {
-	if _, err := s.file.WriteAt(g.buf, g.offset); err != nil {
-		return err
-	}
-	return s.file.Sync()
+	return s.file.WriteSync(g.buf, g.offset)
 }
 
 // fillStep is how many zeros are made durable at once: small enough not to
