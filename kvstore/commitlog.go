@@ -31,6 +31,8 @@ type commitLog struct {
 
 	mu    sync.Mutex
 	queue []logWrite
+	// turns is how many turns the queue is of, without those that only forgot.
+	turns int
 	wake  chan struct{} // one slot
 
 	// The rest is the goroutine's, which uses it anew for each group.
@@ -61,6 +63,14 @@ func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	}
 }
 
+// begin has a group begun with what a turn has queued.
+func (c *commitLog) begin() {
+	c.mu.Lock()
+	c.turns++
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
 // forget drops the entries of a replica that takes no further part, all but
 // its state.
 func (c *commitLog) forget(r *replica, s partition.State) {
@@ -89,24 +99,18 @@ func (c *commitLog) run(ctx context.Context) {
 		time.Sleep(c.spacing.wait(time.Now()))
 		c.mu.Lock()
 		group, c.queue = c.queue, spare[:0]
+		turns := c.turns
+		c.turns = 0
 		c.mu.Unlock()
 		c.node.peers.flush()
 		if !c.write(ctx, group) {
 			return
 		}
 		c.report(group)
-		c.spacing.wrote(entries(group), time.Now())
+		c.spacing.wrote(turns, time.Now())
 		clear(group)
 		spare = group
 	}
-}
-
-func entries(group []logWrite) int {
-	n := 0
-	for i := range group {
-		n += len(group[i].write.Entries)
-	}
-	return n
 }
 
 // write makes a group durable, in as few batches as the log takes.

@@ -98,6 +98,13 @@ func (f *diskFile) Sync() error {
 	return f.File.Sync()
 }
 
+func (f *diskFile) WriteSync(p []byte, off int64) error {
+	if err := errors.Join(f.disk.check("write"), f.disk.check("sync")); err != nil {
+		return err
+	}
+	return f.File.WriteSync(p, off)
+}
+
 // A disk that fails under a primary stops its node, with the reason; what
 // waits is of unknown outcome, and the others go on.
 func TestFailedDiskStopsTheNode(t *testing.T) {

@@ -27,7 +27,7 @@ func (t *turn) gather(out *partition.Output) {
 // used again. No lock of a replica is held.
 func (n *Node) end(t *turn) {
 	if t.wrote {
-		signal(n.commitLog.wake)
+		n.commitLog.begin()
 	}
 	if t.said {
 		n.peers.flush()
