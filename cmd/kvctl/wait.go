@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +22,16 @@ type health struct {
 	Moving          int `json:"moving"`
 }
 
-// goals are what can be waited for: each says what is missing, "" if nothing.
-var goals = map[string]func(health) string{
-	"healthy": func(h health) string {
+// goal is what can be waited for.
+type goal struct {
+	// missing says what is, "" if nothing.
+	missing func(health) string
+	// looks is how often in a row nothing may be missing.
+	looks int
+}
+
+var goals = map[string]goal{
+	"healthy": {looks: 1, missing: func(h health) string {
 		switch {
 		case h.WithoutPrimary > 0:
 			return fmt.Sprintf("%d of %d partitions have no living primary", h.WithoutPrimary, h.Partitions)
@@ -31,40 +39,46 @@ var goals = map[string]func(health) string{
 			return fmt.Sprintf("%d of %d partitions have too few living copies in sync", h.UnderReplicated, h.Partitions)
 		}
 		return ""
-	},
-	"balanced": func(h health) string {
+	}},
+	// A change of a node, such as of its weight, is in the map for a moment
+	// before what follows from it, and the planner reviews the map every half a
+	// second at least.
+	"balanced": {looks: 4, missing: func(h health) string {
 		if h.Moving > 0 {
 			return fmt.Sprintf("%d of %d partitions are not where they should be", h.Moving, h.Partitions)
 		}
 		return ""
-	},
+	}},
 }
 
 func (k *kvctl) waitCommand() *cobra.Command {
-	var goal string
+	var name string
 	cmd := &cobra.Command{
 		Use:   "wait",
 		Short: "Wait until the cluster is healthy, or balanced; exit code 5 if it is not within --timeout",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if goals[goal] == nil {
-				return fmt.Errorf("--for is %q: give healthy or balanced", goal)
+			if _, ok := goals[name]; !ok {
+				return fmt.Errorf("--for is %q: give healthy or balanced", name)
 			}
 			return cobra.NoArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error { return a.waitFor(ctx, goals[goal]) })
+			return k.withAdmin(cmd.Context(), func(ctx context.Context, a *admin) error { return a.waitFor(ctx, goals[name]) })
 		},
 	}
-	cmd.Flags().StringVar(&goal, "for", "healthy", "healthy or balanced")
+	cmd.Flags().StringVar(&name, "for", "healthy", "healthy or balanced")
 	return cmd
 }
 
-func (a *admin) waitFor(ctx context.Context, missing func(health) string) error {
+func (a *admin) waitFor(ctx context.Context, g goal) error {
 	reason := "no node answered"
-	for {
+	for looks := 0; ; {
 		var h health
 		if _, err := a.call(ctx, http.MethodGet, "/partitions/stats", nil, &h); err == nil {
-			if reason = missing(h); reason == "" {
+			looks++
+			if reason = g.missing(h); reason != "" {
+				looks = 0
+			} else if looks == g.looks {
 				return nil
 			}
 		} else if !errors.Is(err, errAskAgain) && ctx.Err() == nil {
@@ -72,7 +86,7 @@ func (a *admin) waitFor(ctx context.Context, missing func(health) string) error 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %s", errUnhealthy, reason)
+			return fmt.Errorf("%w: %s", errUnhealthy, cmp.Or(reason, "it has not been so for long enough"))
 		case <-time.After(lookEvery):
 		}
 	}

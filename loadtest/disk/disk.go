@@ -107,13 +107,24 @@ func (d *Disk) Fill(but int64) error {
 	return errors.Join(allocate(f, free-but), f.Close())
 }
 
-// Free gives back what Fill has taken.
+// Free gives back what Fill has taken, durably.
 func (d *Disk) Free() error {
 	err := os.Remove(filepath.Join(d.Dir, ballast))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return syncDir(d.Dir)
+}
+
+func syncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Close removes the disk and all that is on it. Nobody may use it any more.

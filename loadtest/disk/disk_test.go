@@ -101,6 +101,23 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// What was given back is not taken again by a power cut.
+func TestFreeIsDurable(t *testing.T) {
+	d := open(t)
+	if err := d.Fill(8 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if err := syncDir(d.Dir); err != nil { // else the power cut takes it back as well
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Free(), d.Fail(), d.Unmount(t.Context()), d.Mount(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(d.Dir, ballast)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the power cut: %v, want that it is not there", err)
+	}
+}
+
 func TestCloseLeavesNothing(t *testing.T) {
 	if why := Lacks(t.Context()); why != "" {
 		t.Skip(why)
