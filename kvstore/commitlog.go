@@ -97,6 +97,10 @@ func (c *commitLog) run(ctx context.Context) {
 		case <-c.wake:
 		}
 		time.Sleep(c.spacing.wait(time.Now()))
+		select {
+		case <-c.wake: // who came meanwhile is in this group
+		default:
+		}
 		c.mu.Lock()
 		group, c.queue = c.queue, spare[:0]
 		turns := c.turns
