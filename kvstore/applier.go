@@ -211,7 +211,7 @@ func (a *applier) apply(ctx context.Context, jobs []applyJob) bool {
 // store gives the batches to the storage and waits while the disk is full;
 // new writes are held back meanwhile.
 func (a *applier) store(ctx context.Context, batches []storage.Batch) bool {
-	for {
+	for waits := false; ; waits = true {
 		err := a.node.storage.Apply(batches)
 		if err == nil {
 			return true
@@ -220,7 +220,9 @@ func (a *applier) store(ctx context.Context, batches []storage.Batch) bool {
 			a.node.fail(err)
 			return false
 		}
-		a.node.log.Error("committed writes wait for disk space", "err", err)
+		if !waits {
+			a.node.log.Error("committed writes wait for disk space", "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return false
