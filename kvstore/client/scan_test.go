@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,11 @@ import (
 
 // pages answers scans with three pages of two items. Each is lost at first.
 func pages(t *testing.T) http.HandlerFunc {
+	var mu sync.Mutex
 	lost := map[string]bool{}
 	return func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		q := r.URL.Query()
 		cursor := q.Get(api.QueryCursor)
 		if r.Method != http.MethodGet || r.URL.Path != api.PathScan || q.Get(api.QueryLimit) != "2" || (cursor == "") == (q.Get(api.QueryPrefix) != "k\xff&") {

@@ -46,12 +46,15 @@ func fakeNode(id string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/livez", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/consensus/stats", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"servers": [{"id": "node-1", "voter": true}, {"id": "node-2", "voter": true}, {"id": "node-3", "voter": true}]}`)
+	})
 	mux.HandleFunc("/cluster", func(w http.ResponseWriter, _ *http.Request) {
 		var nodes []client.Node
 		for i := range 3 {
 			id := fmt.Sprintf("node-%d", i+1)
 			n, alive := starts(filepath.Join(filepath.Dir(dir), id, "starts"))
-			nodes = append(nodes, client.Node{ID: id, Incarnation: n, Alive: alive})
+			nodes = append(nodes, client.Node{ID: id, RaftID: id, Incarnation: n, Alive: alive})
 		}
 		json.NewEncoder(w).Encode(map[string]any{"leader": "node-1", "nodes": nodes, "config": map[string]int{"replication_factor": 3}})
 	})

@@ -2,6 +2,7 @@ package localcluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,7 +99,11 @@ var prober = &http.Client{
 }
 
 // probe returns nil if GET path answers 200.
-func probe(ctx context.Context, addr, path string) error {
+func probe(ctx context.Context, addr, path string) error { return get(ctx, addr, path, nil) }
+
+// get asks a node and decodes its answer into the value that to points to, nil
+// for none.
+func get(ctx context.Context, addr, path string, to any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
 	if err != nil {
 		return err
@@ -109,9 +114,12 @@ func probe(ctx context.Context, addr, path string) error {
 	} else if err != nil {
 		return err
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET http://%s%s: %s", addr, path, resp.Status)
 	}
-	return nil
+	if to == nil {
+		return nil
+	}
+	return json.NewDecoder(resp.Body).Decode(to)
 }

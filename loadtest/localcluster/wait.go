@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/client"
@@ -26,8 +27,9 @@ var (
 // partition has a living primary and copies enough for writes.
 func (c *Cluster) WaitReady(ctx context.Context) error { return c.wait(ctx, ready) }
 
-// WaitInSync waits until all nodes run and are ready, and every partition has
-// all its copies in sync.
+// WaitInSync waits until all nodes run and are ready, every partition has all
+// its copies in sync, and no voter of the control plane stands for data that are
+// gone: until then the loss of one more disk may be the loss of the cluster.
 func (c *Cluster) WaitInSync(ctx context.Context) error { return c.wait(ctx, inSync) }
 
 // wait fails at once when a node ends by itself.
@@ -83,6 +85,43 @@ func (c *Cluster) missing(ctx context.Context, g goal) error {
 		if err := c.missingIn(status, g); err != nil {
 			return fmt.Errorf("as %s sees it, %w", n.ID, err)
 		}
+		if !g.everyone {
+			continue
+		}
+		if err := missingVoters(ctx, n, status); err != nil {
+			return fmt.Errorf("as %s sees it, %w", n.ID, err)
+		}
+	}
+	return nil
+}
+
+// fewVoters is how many voters a control plane of as many nodes or more has at
+// least.
+const fewVoters = 3
+
+// missingVoters says what the control plane lacks in the eyes of a node.
+func missingVoters(ctx context.Context, n *Node, status *client.Status) error {
+	var consensus struct {
+		Servers []struct {
+			ID    string `json:"id"`
+			Voter bool   `json:"voter"`
+		} `json:"servers"`
+	}
+	if err := get(ctx, n.HTTPAddr, "/consensus/stats", &consensus); err != nil {
+		return err
+	}
+	voters := 0
+	for _, s := range consensus.Servers {
+		if !s.Voter {
+			continue
+		}
+		voters++
+		if !slices.ContainsFunc(status.Nodes, func(m client.Node) bool { return m.RaftID == s.ID }) {
+			return fmt.Errorf("%s is gone and still votes", s.ID)
+		}
+	}
+	if len(status.Nodes) >= fewVoters && voters < fewVoters {
+		return fmt.Errorf("%d nodes vote, not %d yet", voters, fewVoters)
 	}
 	return nil
 }
