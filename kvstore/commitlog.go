@@ -96,7 +96,13 @@ func (c *commitLog) run(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
-		time.Sleep(c.spacing.wait(time.Now()))
+		if rest := c.spacing.wait(time.Now()); rest > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(rest):
+			}
+		}
 		select {
 		case <-c.wake: // who came meanwhile is in this group
 		default:

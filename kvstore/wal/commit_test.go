@@ -79,7 +79,7 @@ func TestCloseWaitsForWhatWasAppended(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer after.Close()
+		defer func() { _ = after.Close() }()
 		if len(found.Partitions) != 3 {
 			t.Errorf("%d partitions are on disk, want 3", len(found.Partitions))
 		}

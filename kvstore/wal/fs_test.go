@@ -18,7 +18,7 @@ func TestWriteSyncOverwrites(t *testing.T) {
 					t.Fatal(err)
 				}
 				f := opened.(*osFile)
-				defer f.Close()
+				defer func() { _ = f.Close() }()
 				if f.direct == nil && direct {
 					t.Skip("not on this file system")
 				}
@@ -64,7 +64,7 @@ func TestWriteSyncFallsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := opened.(*osFile)
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if f.direct == nil {
 		t.Skip("not on this file system")
 	}
