@@ -118,13 +118,9 @@ func TestSpaceComesBackFromFewTables(t *testing.T) {
 	}
 }
 
-// Data that were compacted with their deletions while somebody read an older
-// state, so that both were kept, are reclaimed when nobody does any more.
-func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
-	t.Parallel() // it mostly waits
-	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
-	s := mustOpen(t, opts)
-	fill(t, s, 1, 10)
+// fillLarge writes 40 MiB into partition 0.
+func fillLarge(t *testing.T, s *Store) {
+	t.Helper()
 	value := strings.Repeat("v", 64<<10)
 	for from := range 40 {
 		var writes []Write
@@ -134,6 +130,16 @@ func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
 		}
 		mustApply(t, s, batch(0, writes...))
 	}
+}
+
+// Data that were compacted with their deletions while somebody read an older
+// state, so that both were kept, are reclaimed when nobody does any more.
+func TestSpaceComesBackFromTheLowestLevel(t *testing.T) {
+	t.Parallel() // it mostly waits
+	opts := Options{Dir: t.TempDir(), CollectPerSecond: 1 << 20, ReclaimDelay: 100 * time.Millisecond}
+	s := mustOpen(t, opts)
+	fill(t, s, 1, 10)
+	fillLarge(t, s)
 	snap, err := s.Snapshot(1)
 	if err != nil {
 		t.Fatal(err)
@@ -163,15 +169,7 @@ func TestNothingIsReclaimedWithoutSpace(t *testing.T) {
 		return 1 << 40, nil
 	}}
 	s := mustOpen(t, opts)
-	value := strings.Repeat("v", 64<<10)
-	for from := range 40 {
-		var writes []Write
-		for i := range 16 {
-			n := from*16 + i
-			writes = append(writes, set(uint64(n+1), fmt.Sprintf("key %06d", n), value))
-		}
-		mustApply(t, s, batch(0, writes...))
-	}
+	fillLarge(t, s)
 	if err := s.Drop(0); err != nil {
 		t.Fatal(err)
 	}

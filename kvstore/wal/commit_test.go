@@ -7,22 +7,6 @@ import (
 	"testing/synctest"
 )
 
-// holdSync has the next sync wait: it tells inSync, and goes on with goOn.
-func holdSync(fs *memFS) (inSync, goOn chan struct{}) {
-	inSync, goOn = make(chan struct{}), make(chan struct{})
-	fs.setFault(func(op, _ string) error {
-		if op == "sync" {
-			fs.fault = nil
-			close(inSync)
-			fs.mu.Unlock()
-			<-goOn
-			fs.mu.Lock()
-		}
-		return nil
-	})
-	return inSync, goOn
-}
-
 // whileOneIsWritten runs f with a log of which one group is being written, and
 // another waits, until goOn is closed; results tells what became of both.
 func whileOneIsWritten(t *testing.T, f func(t *testing.T, l *Log, fs *memFS, goOn chan struct{}, results chan error)) {
@@ -34,7 +18,7 @@ func whileOneIsWritten(t *testing.T, f func(t *testing.T, l *Log, fs *memFS, goO
 		}
 		mustAppend(t, l, entry(1, 1, 1, "first"))
 		synctest.Wait() // the next segment is prepared
-		inSync, goOn := holdSync(fs)
+		inSync, goOn := fs.holdSync("")
 		results := make(chan error, 2)
 		go func() { results <- l.Append([]Record{entry(2, 1, 1, "being written")}) }()
 		<-inSync
@@ -63,16 +47,23 @@ func TestOneOfThoseWhoWaitWritesTheNextGroup(t *testing.T) {
 	})
 }
 
+// closeWhileWritten closes the log, and only then lets the group that is being
+// written go on.
+func closeWhileWritten(t *testing.T, l *Log, goOn chan struct{}) error {
+	t.Helper()
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }()
+	synctest.Wait()
+	if len(closed) > 0 {
+		t.Error("Close returned while a group was being written")
+	}
+	close(goOn)
+	return <-closed
+}
+
 func TestCloseWaitsForWhatWasAppended(t *testing.T) {
 	whileOneIsWritten(t, func(t *testing.T, l *Log, fs *memFS, goOn chan struct{}, _ chan error) {
-		closed := make(chan error, 1)
-		go func() { closed <- l.Close() }()
-		synctest.Wait()
-		if len(closed) > 0 {
-			t.Error("Close returned while a group was being written")
-		}
-		close(goOn)
-		if err := <-closed; err != nil {
+		if err := closeWhileWritten(t, l, goOn); err != nil {
 			t.Error(err)
 		}
 		after, found, err := Open(Options{Dir: "log", FS: fs.crash(nil)})
@@ -91,14 +82,8 @@ func TestCloseOfALogThatFailsDuringAWrite(t *testing.T) {
 		l.mu.Lock()
 		l.fail("prepare a segment", syscall.EIO)
 		l.mu.Unlock()
-		closed := make(chan error, 1)
-		go func() { closed <- l.Close() }()
-		synctest.Wait()
-		if len(closed) > 0 {
-			t.Error("Close returned while a group was being written")
-		}
-		close(goOn)
-		for _, err := range []error{<-closed, <-results, <-results} {
+		closed := closeWhileWritten(t, l, goOn)
+		for _, err := range []error{closed, <-results, <-results} {
 			if !errors.Is(err, ErrFailed) {
 				t.Errorf("it ended with %v, want ErrFailed", err)
 			}

@@ -204,17 +204,7 @@ func TestReadFindsWhatIsNotYetDurable(t *testing.T) {
 	l, _ := mustOpen(t, Options{Dir: "log", FS: fs})
 	mustAppend(t, l, entry(1, 1, 1, "a"))
 	eventually(t, "the next segment is prepared", l.prepared)
-	inSync, goOn := make(chan struct{}), make(chan struct{})
-	fs.setFault(func(op, _ string) error {
-		if op == "sync" {
-			close(inSync)
-			fs.fault = nil
-			fs.mu.Unlock()
-			<-goOn
-			fs.mu.Lock()
-		}
-		return nil
-	})
+	inSync, goOn := fs.holdSync("")
 	result := make(chan error, 2)
 	for i, data := range []string{"in the group being written", "in the one that gathers"} {
 		if err := begin(l, []Record{entry(1, 1, uint64(2+i), data)}, func(err error) { result <- err }); err != nil {

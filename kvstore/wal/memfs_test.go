@@ -65,6 +65,23 @@ func (m *memFS) setFault(f func(op, name string) error) {
 	m.fault = f
 }
 
+// holdSync has the next sync wait, of the file if one is named: it tells inSync,
+// and goes on with goOn.
+func (m *memFS) holdSync(file string) (inSync, goOn chan struct{}) {
+	inSync, goOn = make(chan struct{}), make(chan struct{})
+	m.setFault(func(op, name string) error {
+		if op == "sync" && (file == "" || name == file) {
+			m.fault = nil
+			close(inSync)
+			m.mu.Unlock()
+			<-goOn
+			m.mu.Lock()
+		}
+		return nil
+	})
+	return inSync, goOn
+}
+
 func (m *memFS) setFree(n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -134,17 +134,7 @@ func TestWhatIsReplacedStaysUntilTheReplacementIsDurable(t *testing.T) {
 		{"reset", ResetRecord(2, Position{3, 7})},
 	} {
 		eventually(t, "the next segment is prepared", l.prepared)
-		inSync, goOn := make(chan struct{}), make(chan struct{})
-		fs.setFault(func(op, _ string) error {
-			if op == "sync" {
-				fs.fault = nil
-				close(inSync)
-				fs.mu.Unlock()
-				<-goOn
-				fs.mu.Lock()
-			}
-			return nil
-		})
+		inSync, goOn := fs.holdSync("")
 		result := make(chan error, 1)
 		if err := begin(l, []Record{by.record}, func(err error) { result <- err }); err != nil {
 			t.Fatal(err)
@@ -190,17 +180,7 @@ func TestSegmentsStayUntilTheNextHeadIsDurable(t *testing.T) {
 	mustAppend(t, l, StateRecord(1, []byte("kept in the head")))
 	l.Applied(1, 1)
 	eventually(t, "the next segment is prepared", l.prepared)
-	inSync, goOn := make(chan struct{}), make(chan struct{})
-	fs.setFault(func(op, name string) error {
-		if op == "sync" && name == segmentName("log", 2) {
-			fs.fault = nil
-			close(inSync)
-			fs.mu.Unlock()
-			<-goOn
-			fs.mu.Lock()
-		}
-		return nil
-	})
+	inSync, goOn := fs.holdSync(segmentName("log", 2))
 	result := make(chan error, 1)
 	if err := begin(l, []Record{entry(1, 1, 2, string(make([]byte, 1900)))}, func(err error) { result <- err }); err != nil {
 		t.Fatal(err)
