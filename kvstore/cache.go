@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -8,9 +9,9 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
 )
 
-// cache keeps states of keys that were read from the storage, for all replicas
-// of a node. What is in it is what the storage has: an overlay drops a key from
-// it before it lets go of a newer state.
+// cache keeps the states of keys that were read from the storage, for all
+// replicas of a node. Of a key that its overlay lacks it has what was committed
+// last, or nothing: an overlay updates it before it lets go of a newer state.
 type cache struct {
 	seed   maphash.Seed
 	owners atomic.Uint64
@@ -96,13 +97,27 @@ func (c *cache) put(owner uint64, key []byte, item command.Item) {
 	s.size += next.size()
 }
 
-// drop forgets a key.
-func (c *cache) drop(owner uint64, key string) {
+// update replaces the state of a key, if one is kept: what nobody reads takes no
+// space. It copies the data, which may be a small part of an entry that would
+// stay in memory as a whole.
+func (c *cache) update(owner uint64, key string, item command.Item) {
 	s, h := c.place(owner, maphash.String(c.seed, key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kept := s.items[h]; kept != nil && kept.owner == owner && kept.key == key {
+	kept := s.items[h]
+	if kept == nil || kept.owner != owner || kept.key != key {
+		return
+	}
+	s.size -= kept.size()
+	kept.item = item
+	s.size += kept.size()
+	if kept.size() > s.limit {
 		s.remove(kept)
+		return
+	}
+	kept.item.Data = bytes.Clone(item.Data)
+	for s.size > s.limit {
+		s.evict()
 	}
 }
 

@@ -21,8 +21,8 @@ type overlay struct {
 	// prunes counts how often anything was forgotten.
 	prunes uint64
 
-	// cache has states that the storage has, under the number owner, if caches is
-	// true; it may be nil.
+	// cache has states of keys that the overlay lacks, under the number owner, if
+	// caches is true; it may be nil.
 	cache  *cache
 	owner  uint64
 	caches bool
@@ -96,8 +96,8 @@ func (o *overlay) under(prefix string) over {
 	return all
 }
 
-// cached returns the state of a key in the storage, if it is known, and what
-// [overlay.keep] has to be told of the time before the storage was asked.
+// cached returns the state of a key that the overlay lacks, if it is known, and
+// what [overlay.keep] has to be told of the time before the storage was asked.
 func (o *overlay) cached(key []byte) (item command.Item, ok bool, before uint64) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -133,7 +133,14 @@ func (o *overlay) pruned() uint64 {
 	return o.prunes
 }
 
-// prune forgets what the storage holds: everything through lsn.
+// prune forgets what the storage holds: everything through lsn. If the cache has
+// a key that is forgotten, it gets the state that the overlay had. No older one
+// can come after it: what was read from the storage before is not kept any more.
+//
+// A key that has been written again above lsn stays here, and the cache may have
+// an older state of it. Who looks here first gets that only if the key was not
+// here, and then it was the newest state or came later; who looks here
+// afterwards finds the key, or that something was pruned.
 func (o *overlay) prune(lsn uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -141,12 +148,14 @@ func (o *overlay) prune(lsn uint64) {
 	n := 0
 	for ; n < len(o.order) && o.order[n].lsn <= lsn; n++ {
 		k := o.order[n]
+		v := o.keys[k.key]
+		if v.at.LSN != k.lsn {
+			continue
+		}
 		if o.caches {
-			o.cache.drop(o.owner, k.key)
+			o.cache.update(o.owner, k.key, v.item())
 		}
-		if o.keys[k.key].at.LSN == k.lsn {
-			delete(o.keys, k.key)
-		}
+		delete(o.keys, k.key)
 	}
 	if o.order = o.order[n:]; len(o.order) == 0 {
 		o.order = nil
