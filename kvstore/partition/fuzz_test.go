@@ -22,7 +22,7 @@ func FuzzStep(f *testing.F) {
 			s.do(to, func(r *Replica) {
 				r.Step(m)
 				for _, peer := range []string{"A", "B", "C"} {
-					if m, load, ok := r.NextAppend(storyMember(peer)); ok && load {
+					if m, load, ok := nextAppend(t, r, storyMember(peer)); ok && load {
 						r.Loaded(m, nil)
 					}
 				}

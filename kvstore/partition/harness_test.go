@@ -170,7 +170,7 @@ func (s *story) answer(a *actor, verdict Verdict, asked ...Verify) {
 // pull posts everything that a has for a peer.
 func (s *story) pull(a *actor, to Member) {
 	for {
-		m, load, ok := a.r.NextAppend(to)
+		m, load, ok := nextAppend(s.t, a.r, to)
 		if !ok {
 			return
 		}
@@ -181,6 +181,16 @@ func (s *story) pull(a *actor, to Member) {
 		}
 		s.mail = append(s.mail, m)
 	}
+}
+
+// nextAppend is NextAppend, which must ask to load exactly when MustLoad says so.
+func nextAppend(t testing.TB, r *Replica, to Member) (m Message, load, ok bool) {
+	t.Helper()
+	want := r.MustLoad(to)
+	if m, load, ok = r.NextAppend(to); load != want {
+		t.Fatalf("MustLoad says %v, and NextAppend %v, %+v", want, load, m)
+	}
+	return m, load, ok
 }
 
 // read returns what the log holds from lsn on.

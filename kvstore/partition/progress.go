@@ -61,16 +61,21 @@ func newProgress(m Member, next uint64, now time.Duration) *progress {
 
 // wantsAppend reports whether NextAppend has something for the peer.
 func (p *progress) wantsAppend(r *Replica) bool {
-	switch {
-	case r.role == Activating:
-		return false
-	case p.heartbeat:
-		return true
-	case p.waiting || p.loading || p.held || p.state == behind:
-		return false
-	default:
-		return p.next <= r.log.last && p.bytes < r.cfg.MaxInflightBytes
-	}
+	return r.role != Activating && (p.heartbeat || p.takesEntries(r))
+}
+
+// takesEntries reports whether there are entries to be sent to the peer now.
+func (p *progress) takesEntries(r *Replica) bool {
+	return !p.waiting && !p.loading && !p.held && p.state != behind &&
+		p.next <= r.log.last && p.bytes < r.cfg.MaxInflightBytes
+}
+
+// MustLoad reports whether NextAppend would ask to load entries for a peer. It
+// changes nothing: a caller that cannot read the log now leaves NextAppend to
+// another.
+func (r *Replica) MustLoad(to Member) bool {
+	p := r.peer(to)
+	return p != nil && r.role != Follower && r.role != Activating && p.takesEntries(r) && p.next < r.log.tailFirst()
 }
 
 // NextAppend returns the next message for a peer. When load is true the
@@ -90,7 +95,7 @@ func (r *Replica) NextAppend(to Member) (m Message, load, ok bool) {
 		return m, false, true
 	}
 	m.Prev = r.log.position(p.next - 1)
-	if p.waiting || p.loading || p.held || p.next > r.log.last || p.bytes >= r.cfg.MaxInflightBytes {
+	if !p.takesEntries(r) {
 		return m, false, due
 	}
 	entries, inMemory := r.log.entries(p.next, r.cfg.MaxBatchBytes)
