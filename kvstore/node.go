@@ -156,7 +156,7 @@ func Open(opts Options) (*Node, error) {
 	n.config.Rules = opts.Rules
 	n.metrics = newMetrics()
 	n.applier = newApplier(n)
-	n.peers = &peers{node: n, senders: map[replication.Peer]*replication.Sender{}}
+	n.peers = newPeers(n)
 	n.proposals = newProposals(n)
 	n.comparisons = newComparisons(ctx, n)
 	n.pace = newPace(opts.Migration, &n.metrics.answered)

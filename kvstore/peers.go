@@ -2,7 +2,7 @@ package kvstore
 
 import (
 	"iter"
-	"sync"
+	"sync/atomic"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore/op"
@@ -10,12 +10,30 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/replication"
 )
 
-// peers holds a sender for each other disk in the map.
+// peers holds a sender for each other disk in the map. It is asked under the
+// locks of replicas, which a sender that is flushed takes in turn: so nobody
+// waits for it.
 type peers struct {
 	node *Node
+	// senders is replaced, never changed: by the goroutine that reconciles, and
+	// at the end by Close.
+	senders atomic.Pointer[map[replication.Peer]*replication.Sender]
+}
 
-	mu      sync.RWMutex
-	senders map[replication.Peer]*replication.Sender
+func newPeers(n *Node) *peers {
+	p := &peers{node: n}
+	p.senders.Store(&map[replication.Peer]*replication.Sender{})
+	return p
+}
+
+// publish makes these the senders, and closes those of before that are not
+// among them. What those have not sent is lost.
+func (p *peers) publish(senders map[replication.Peer]*replication.Sender) {
+	for peer, s := range *p.senders.Swap(&senders) {
+		if senders[peer] != s {
+			s.Close()
+		}
+	}
 }
 
 func peerOf(m partition.Member) replication.Peer {
@@ -25,29 +43,17 @@ func peerOf(m partition.Member) replication.Peer {
 // follow connects to the nodes of the map and lets go of disks that are no
 // longer in it.
 func (p *peers) follow(m *clusterkit.Map) {
-	want := map[replication.Peer]bool{}
+	before, senders := *p.senders.Load(), map[replication.Peer]*replication.Sender{}
 	for _, n := range m.Nodes {
-		if n.ID != p.node.self.Node {
-			want[replication.Peer{Node: n.ID, Store: n.Store}] = true
+		if n.ID == p.node.self.Node {
+			continue
+		}
+		peer := replication.Peer{Node: n.ID, Store: n.Store}
+		if senders[peer] = before[peer]; senders[peer] == nil {
+			senders[peer] = replication.NewSender(m.ClusterUUID, p.node.self, peer, p.address(peer.Node), p.node, p.node.log)
 		}
 	}
-	var gone []*replication.Sender
-	p.mu.Lock()
-	for peer, s := range p.senders {
-		if !want[peer] {
-			gone = append(gone, s)
-			delete(p.senders, peer)
-		}
-	}
-	for peer := range want {
-		if p.senders[peer] == nil {
-			p.senders[peer] = replication.NewSender(m.ClusterUUID, p.node.self, peer, p.address(peer.Node), p.node, p.node.log)
-		}
-	}
-	p.mu.Unlock()
-	for _, s := range gone {
-		s.Close()
-	}
+	p.publish(senders)
 }
 
 // address returns how to find the node's present address.
@@ -62,11 +68,7 @@ func (p *peers) address(id string) func() string {
 	}
 }
 
-func (p *peers) sender(m partition.Member) *replication.Sender {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.senders[peerOf(m)]
-}
+func (p *peers) sender(m partition.Member) *replication.Sender { return (*p.senders.Load())[peerOf(m)] }
 
 func (p *peers) send(part uint32, m partition.Message) {
 	if s := p.sender(m.To); s != nil {
@@ -80,24 +82,15 @@ func (p *peers) ready(part uint32, to partition.Member) {
 	}
 }
 
-// flush has everything sent that is queued or ready.
+// flush has everything sent that is queued or ready. The caller holds no lock
+// of a replica.
 func (p *peers) flush() {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, s := range p.senders {
+	for _, s := range *p.senders.Load() {
 		s.Flush()
 	}
 }
 
-func (p *peers) close() {
-	p.mu.Lock()
-	senders := p.senders
-	p.senders = map[replication.Peer]*replication.Sender{}
-	p.mu.Unlock()
-	for _, s := range senders {
-		s.Close()
-	}
-}
+func (p *peers) close() { p.publish(map[replication.Peer]*replication.Sender{}) }
 
 // Next implements [replication.Source].
 func (n *Node) Next(part uint32, to replication.Peer) (partition.Message, bool) {
