@@ -45,7 +45,7 @@ func (r *replica) nextAtRate(to partition.Member) (partition.Message, bool) {
 	if wait > 0 {
 		time.AfterFunc(wait, func() { n.peers.ready(r.id, to) })
 	}
-	m, ok := r.next(to)
+	m, _, ok := r.next(to, true)
 	if !ok || len(m.Entries) == 0 {
 		return m, ok
 	}

@@ -93,20 +93,22 @@ func (p *peers) flush() {
 func (p *peers) close() { p.publish(map[replication.Peer]*replication.Sender{}) }
 
 // Next implements [replication.Source].
-func (n *Node) Next(part uint32, to replication.Peer) (partition.Message, bool) {
+func (n *Node) Next(part uint32, to replication.Peer, mayWait bool) (m partition.Message, wait, ok bool) {
 	r := n.replica(part)
 	if r == nil {
-		return partition.Message{}, false
+		return m, false, false
 	}
 	member, ok := r.memberOf(to)
 	switch {
 	case !ok:
-		return partition.Message{}, false
-	case r.catchesUp(member):
-		return r.nextAtRate(member)
-	default:
-		return r.next(member)
+		return m, false, false
+	case !r.catchesUp(member):
+		return r.next(member, mayWait)
+	case !mayWait:
+		return m, true, false
 	}
+	m, ok = r.nextAtRate(member)
+	return m, false, ok
 }
 
 // Reconnected implements [replication.Source].

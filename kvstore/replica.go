@@ -267,14 +267,19 @@ func (r *replica) committed(key []byte) (command.Item, error) {
 }
 
 // next returns the next message to a peer, with entries read from the log
-// when they are no longer in memory.
-func (r *replica) next(to partition.Member) (partition.Message, bool) {
+// when they are no longer in memory. If the caller may not wait for that, it
+// takes nothing and returns that one has to.
+func (r *replica) next(to partition.Member, mayWait bool) (m partition.Message, wait, ok bool) {
 	for {
 		r.mu.Lock()
+		if !mayWait && r.sm.MustLoad(to) {
+			r.mu.Unlock()
+			return m, true, false
+		}
 		m, load, ok := r.sm.NextAppend(to)
 		r.mu.Unlock()
 		if !ok || !load {
-			return m, ok
+			return m, false, ok
 		}
 		entries := r.node.commitLog.read(r.id, m.Prev.LSN+1)
 		r.mu.Lock()
@@ -284,7 +289,7 @@ func (r *replica) next(to partition.Member) (partition.Message, bool) {
 		m, ok = r.sm.Loaded(m, entries)
 		r.mu.Unlock()
 		if ok {
-			return m, true
+			return m, false, true
 		}
 	}
 }

@@ -4,21 +4,28 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/partition"
 )
 
 // source holds messages by partition.
 type source struct {
-	mu          sync.Mutex
-	messages    map[uint32][]partition.Message
+	// onDisk are the partitions whose messages have to be loaded.
+	onDisk map[uint32]bool
+	// asked, when set, is called each time before an answer is given.
+	asked       func(part uint32, mayWait bool)
 	reconnected chan Peer
+
+	mu       sync.Mutex
+	messages map[uint32][]partition.Message
 }
 
 func newSource() *source {
-	return &source{messages: map[uint32][]partition.Message{}, reconnected: make(chan Peer, 16)}
+	return &source{onDisk: map[uint32]bool{}, messages: map[uint32][]partition.Message{}, reconnected: make(chan Peer, 16)}
 }
 
 func (s *source) put(envelopes ...Envelope) {
@@ -29,14 +36,21 @@ func (s *source) put(envelopes ...Envelope) {
 	}
 }
 
-func (s *source) Next(part uint32, to Peer) (m partition.Message, ok bool) {
+func (s *source) Next(part uint32, to Peer, mayWait bool) (m partition.Message, wait, ok bool) {
+	if s.asked != nil {
+		defer s.asked(part, mayWait)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if to != beta || len(s.messages[part]) == 0 {
-		return m, false
+	switch held := s.messages[part]; {
+	case to != beta || len(held) == 0:
+		return m, false, false
+	case s.onDisk[part] && !mayWait:
+		return m, true, false
+	default:
+		s.messages[part] = held[1:]
+		return held[0], false, true
 	}
-	m, s.messages[part] = s.messages[part][0], s.messages[part][1:]
-	return m, true
 }
 
 func (s *source) Reconnected(to Peer) { s.reconnected <- to }
@@ -49,7 +63,24 @@ func startSender(t *testing.T, addr string, src *source) *Sender {
 	if peer := receive(t, src.reconnected); peer != beta {
 		t.Fatalf("connected to %+v", peer)
 	}
+	idle(t, s)
 	return s
+}
+
+// idle waits until whoever flushes next is the one to send.
+func idle(t *testing.T, s *Sender) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		s.mu.Lock()
+		holder := s.holder
+		s.mu.Unlock()
+		if holder == byNobody {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the sender does not come to rest")
+		}
+	}
 }
 
 // numbered is a message that can be told from others.
