@@ -33,12 +33,16 @@ type commitLog struct {
 	queue []logWrite
 	// turns is how many turns the queue is of, without those that only forgot.
 	turns int
-	wake  chan struct{} // one slot
+	// idle: the goroutine waits to be woken, and no turn has ended meanwhile.
+	idle bool
+	wake chan struct{} // one slot
+
+	// spacing is the goroutine's, or of whoever holds mu while it is idle.
+	spacing spacing
 
 	// The rest is the goroutine's, which uses it anew for each group.
 	records []wal.Record
 	last    map[*replica]uint64
-	spacing spacing
 }
 
 type logWrite struct {
@@ -63,11 +67,19 @@ func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	}
 }
 
-// begin has a group begun with what a turn has queued.
+// begin has a group begun with what a turn has queued. Where the goroutine is idle
+// and will not rest, the entries are sent here and now, and are under way before
+// it has woken up; else they leave when the group does. No lock of a replica is
+// held.
 func (c *commitLog) begin() {
 	c.mu.Lock()
 	c.turns++
+	first := c.idle && c.spacing.wait(time.Now()) == 0
+	c.idle = false
 	c.mu.Unlock()
+	if first {
+		c.node.peers.flush()
+	}
 	signal(c.wake)
 }
 
@@ -91,10 +103,8 @@ func signal(wake chan struct{}) {
 func (c *commitLog) run(ctx context.Context) {
 	var group, spare []logWrite
 	for {
-		select {
-		case <-ctx.Done():
+		if !c.awake(ctx) {
 			return
-		case <-c.wake:
 		}
 		if rest := c.spacing.wait(time.Now()); rest > 0 {
 			select {
@@ -121,6 +131,22 @@ func (c *commitLog) run(ctx context.Context) {
 		clear(group)
 		spare = group
 	}
+}
+
+// awake waits for a turn to end; it returns false when the context does.
+func (c *commitLog) awake(ctx context.Context) bool {
+	c.mu.Lock()
+	c.idle = c.turns == 0
+	c.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-c.wake:
+	}
+	c.mu.Lock()
+	c.idle = false // also if it was woken for nothing: that turn is in the last group
+	c.mu.Unlock()
+	return true
 }
 
 // write makes a group durable, in as few batches as the log takes.

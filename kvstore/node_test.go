@@ -172,6 +172,53 @@ func writeAll(t *testing.T, nodes map[string]*process) (stop func()) {
 	}
 }
 
+// Whoever writes sends to the peers, which takes the locks of replicas under which
+// the peers are asked for, while each map brings other peers: nobody waits for
+// another in a circle.
+func TestWritesWhileMapsCome(t *testing.T) {
+	c := newControl(4, "a", "b", "c")
+	c.keeps.Store(true)
+	nodes := startAll(t, c, "a", "b", "c")
+	nodes["a"].set("0", "0")
+	done, written := make(chan struct{}), make(chan struct{})
+	var writers sync.WaitGroup
+	for id, p := range nodes {
+		for i := range 4 {
+			writers.Go(func() {
+				for ctx := within(t); ; {
+					if _, err := p.router.Set(ctx, key(fmt.Sprintf("%s/%d", id, i)), []byte("value")); err != nil {
+						t.Errorf("a write while maps come: %v", err)
+					}
+					select {
+					case written <- struct{}{}:
+					case <-done:
+						return
+					}
+				}
+			})
+		}
+	}
+	for range 50 {
+		c.update(func(m *clusterkit.Map) {
+			if m.Node("d") == nil {
+				m.Nodes = append(m.Nodes, clusterkit.Node{ID: "d", Store: "disk-d", IP: nodes["a"].addr})
+			} else {
+				m.Nodes = slices.DeleteFunc(m.Nodes, func(n clusterkit.Node) bool { return n.ID == "d" })
+			}
+		})
+		for range 2 * 4 * len(nodes) {
+			select {
+			case <-written:
+			case <-time.After(patience):
+				t.Fatal("nothing is written any more")
+			}
+		}
+	}
+	close(done)
+	writers.Wait()
+	nodes["b"].want("c/3", "value")
+}
+
 // A primary that the map wants elsewhere goes there, and no request fails.
 func TestHandOverUnderLoad(t *testing.T) {
 	c := newControl(2, "a", "b", "c")

@@ -8,7 +8,9 @@ import "github.com/skshohagmiah/clusterkit/kvstore/partition"
 // when the turn ends: as one group to the log, as one frame to each peer.
 //
 // Entries are sent when the log begins to write them, so that all disks work at
-// the same time and what has gathered for one has gathered for the others.
+// the same time and what has gathered for one has gathered for the others. If the
+// log is idle that is at once. Frames are sent by the goroutine whose turn ends, or
+// which begins the group, as far as they leave without waiting.
 type turn struct{ wrote, said bool }
 
 // gather takes that the output is being queued.
@@ -24,7 +26,7 @@ func (t *turn) gather(out *partition.Output) {
 }
 
 // end has everything carried out that was queued in the turn. The turn may be
-// used again. No lock of a replica is held.
+// used again. No lock of a replica is held: the senders ask the replicas.
 func (n *Node) end(t *turn) {
 	if t.wrote {
 		n.commitLog.begin()

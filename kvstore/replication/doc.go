@@ -3,8 +3,8 @@
 // the node's HTTP address, and on it frames that hold the messages of all
 // partitions that were ready when the frame was begun.
 //
-// A lone message leaves at once; while one frame is being written the next
-// gathers. Messages may be lost when a connection breaks; the protocol
+// A lone message leaves at once, sent by whoever flushes; while one frame is being
+// written the next gathers. Messages may be lost when a connection breaks; the protocol
 // repairs that. They are never reordered within a connection.
 package replication
 

@@ -2,10 +2,12 @@ package replication
 
 import (
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -234,6 +236,49 @@ func TestFlushWhileAnotherSends(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When Close has returned, the source is asked no more, whoever flushes.
+func TestCloseWhileManyFlush(t *testing.T) {
+	addr, _ := startReceiver(t, func(Envelope) {})
+	src := newSource()
+	var closed atomic.Bool
+	src.asked = func(uint32, bool) {
+		if closed.Load() {
+			t.Error("the source of a closed sender is asked")
+		}
+	}
+	s := startSender(t, addr, src)
+	begun, stop := make(chan struct{}, 4), make(chan struct{})
+	var flushers sync.WaitGroup
+	for part := range uint32(4) {
+		flushers.Go(func() {
+			for i := range uint64(math.MaxUint64) {
+				src.put(numbered(part, i))
+				s.Ready(part)
+				s.Flush()
+				if i == 100 {
+					begun <- struct{}{}
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 4 {
+		receive(t, begun)
+	}
+	s.Close()
+	closed.Store(true)
+	for range 100 {
+		s.Ready(9)
+		s.Flush()
+	}
+	close(stop)
+	flushers.Wait()
 }
 
 // Others flush all the time: the one who sends for them is released in the end,
