@@ -43,7 +43,10 @@ func (r *replica) nextAtRate(to partition.Member) (partition.Message, bool) {
 	r.sm.Hold(to, wait > 0)
 	r.mu.Unlock()
 	if wait > 0 {
-		time.AfterFunc(wait, func() { n.peers.ready(r.id, to) })
+		time.AfterFunc(wait, func() {
+			n.peers.ready(r.id, to)
+			n.peers.flush()
+		})
 	}
 	m, _, ok := r.next(to, true)
 	if !ok || len(m.Entries) == 0 {
