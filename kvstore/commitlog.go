@@ -67,20 +67,19 @@ func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	}
 }
 
-// begin has a group begun with what a turn has queued. Where the goroutine is idle
-// and will not rest, the entries are sent here and now, and are under way before
-// it has woken up; else they leave when the group does. No lock of a replica is
-// held.
+// begin has a group begun with what a turn has queued. Where the goroutine was
+// idle and will not rest, the entries are sent here while it wakes up; else they
+// leave when the group does. No lock of a replica is held.
 func (c *commitLog) begin() {
 	c.mu.Lock()
 	c.turns++
 	first := c.idle && c.spacing.wait(time.Now()) == 0
 	c.idle = false
 	c.mu.Unlock()
+	signal(c.wake)
 	if first {
 		c.node.peers.flush()
 	}
-	signal(c.wake)
 }
 
 // forget drops the entries of a replica that takes no further part, all but
