@@ -67,12 +67,12 @@ func (c *commitLog) enqueue(r *replica, writes []partition.Write) {
 	}
 }
 
-// begin has a group begun with what a turn has queued. Where the goroutine was
-// idle and will not rest, the entries are sent here while it wakes up; else they
-// leave when the group does. No lock of a replica is held.
-func (c *commitLog) begin() {
+// begin has a group begun with what so many turns have queued. Where the
+// goroutine was idle and will not rest, the entries are sent here while it wakes
+// up; else they leave when the group does. No lock of a replica is held.
+func (c *commitLog) begin(turns int) {
 	c.mu.Lock()
-	c.turns++
+	c.turns += turns
 	first := c.idle && c.spacing.wait(time.Now()) == 0
 	c.idle = false
 	c.mu.Unlock()

@@ -74,16 +74,16 @@ func TestEntriesLeaveWithTheirGroup(t *testing.T) {
 
 	c.idle = true
 	send(1)
-	c.begin()
+	c.begin(1)
 	want(1)
 	// The log is woken already.
 	send(2)
-	c.begin()
+	c.begin(1)
 	// It rests before the next group.
 	c.idle = true
 	c.spacing.next = time.Now().Add(time.Hour)
 	send(3)
-	c.begin()
+	c.begin(1)
 	n.peers.flush() // as the goroutine does with a group
 	want(2, 3)
 	if c.turns != 3 || len(c.wake) != 1 {

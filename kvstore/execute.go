@@ -12,6 +12,10 @@ import (
 	"github.com/skshohagmiah/clusterkit/kvstore/storage"
 )
 
+// errNotInMemory says that the state of a key has to be read from the storage,
+// which the caller has no time for.
+var errNotInMemory = errors.New("the state of a key is not in memory")
+
 // execution is one evaluation of a batch.
 type execution struct {
 	execute.Execution
@@ -20,11 +24,20 @@ type execution struct {
 	done chan error
 }
 
+// caller is who has a batch evaluated.
+type caller struct {
+	// mayWait callers wait for the storage.
+	mayWait bool
+	// tell, if set, is called when the execution's done has been answered, under
+	// the replica's lock.
+	tell func()
+}
+
 // execute executes a batch, linearizably. The error is errNotServing when
 // nothing was executed and another try is due, else one of package api.
 func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
 	var t turn
-	epoch, x, err := r.begin(ctx, &t, b)
+	epoch, x, err := r.begin(ctx, &t, b, caller{mayWait: true})
 	r.node.end(&t)
 	if err != nil {
 		return nil, err
@@ -43,19 +56,19 @@ func (r *replica) execute(ctx context.Context, b api.Batch) ([]api.Result, error
 }
 
 // begin evaluates a batch in the epoch in which the replica serves, and waits
-// for nothing but the state of its keys. What it writes waits for the end of
-// the turn.
-func (r *replica) begin(ctx context.Context, t *turn, b api.Batch) (epoch uint64, x execution, err error) {
+// for nothing but the state of its keys, if the caller may. What it writes waits
+// for the end of the turn.
+func (r *replica) begin(ctx context.Context, t *turn, b api.Batch, by caller) (epoch uint64, x execution, err error) {
 	if epoch = r.serving.Load(); epoch == 0 {
 		return 0, x, errNotServing
 	}
 	at := loaded{overlay: &r.overlay}
-	x, err = r.evaluate(t, b, &at)
+	x, err = r.evaluate(t, b, &at, by.tell)
 	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
-		if err := r.load(b, &at); err != nil {
+		if err := r.load(b, &at, by.mayWait); err != nil {
 			return 0, x, err
 		}
-		x, err = r.evaluate(t, b, &at)
+		x, err = r.evaluate(t, b, &at, by.tell)
 	}
 	if errors.Is(err, command.ErrRetry) {
 		err = api.Errorf(api.CodeUnavailable, "partition-%d: the time was over before the request could be begun; nothing was executed", r.id)
@@ -90,7 +103,7 @@ func (x *execution) overdue(part uint32) error {
 
 // evaluate evaluates the batch, and appends what it writes. The error matches
 // command.ErrRetry when the state of a key has to be loaded first.
-func (r *replica) evaluate(t *turn, b api.Batch, at *loaded) (x execution, err error) {
+func (r *replica) evaluate(t *turn, b api.Batch, at *loaded, tell func()) (x execution, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clock := r.node.clock.now()
@@ -98,10 +111,10 @@ func (r *replica) evaluate(t *turn, b api.Batch, at *loaded) (x execution, err e
 		return x, err
 	}
 	if len(x.Ops()) > 0 {
-		return x, r.append(t, &x, clock)
+		return x, r.append(t, &x, clock, tell)
 	}
 	if x.After != 0 {
-		x.done = r.waitFor(x.After)
+		x.done = r.waitFor(x.After, tell)
 	}
 	return x, nil
 }
@@ -109,7 +122,7 @@ func (r *replica) evaluate(t *turn, b api.Batch, at *loaded) (x execution, err e
 // append brings the effects of an execution into the log. They can be larger
 // than the batch, as those of appending to many values are, and what the log
 // takes the storage must take.
-func (r *replica) append(t *turn, x *execution, clock uint64) error {
+func (r *replica) append(t *turn, x *execution, clock uint64, tell func()) error {
 	ops := x.Ops()
 	if err := r.node.storage.CheckEntry(ops); err != nil {
 		return api.Errorf(api.CodeTooLarge, "commands: what they write is too large for one batch: %v", err)
@@ -120,20 +133,20 @@ func (r *replica) append(t *turn, x *execution, clock uint64) error {
 		return errNotServing
 	}
 	r.pending.Appended(&x.Execution, command.Position(pos))
-	x.done = r.waitFor(x.After)
+	x.done = r.waitFor(x.After, tell)
 	r.carryOut(t, r.sm.Drain())
 	return nil
 }
 
 // waitFor returns a channel that is answered when the entry is committed, or
-// the role that appended it has ended.
-func (r *replica) waitFor(lsn uint64) chan error {
+// the role that appended it has ended; then it calls tell, if that is not nil.
+func (r *replica) waitFor(lsn uint64, tell func()) chan error {
 	done := make(chan error, 1)
 	at := len(r.writes)
 	for at > 0 && r.writes[at-1].lsn > lsn {
 		at--
 	}
-	r.writes = slices.Insert(r.writes, at, writeWaiter{lsn, done})
+	r.writes = slices.Insert(r.writes, at, writeWaiter{lsn, done, tell})
 	return done
 }
 
@@ -158,10 +171,10 @@ func (l *loaded) Item(key []byte) (command.Item, error) {
 }
 
 // load reads the states of all keys that the batch may look at.
-func (r *replica) load(b api.Batch, at *loaded) error {
+func (r *replica) load(b api.Batch, at *loaded, mayWait bool) error {
 	at.pruned, at.items = r.overlay.pruned(), make(map[string]command.Item, len(b.Commands))
 	for _, key := range command.Keys(b) {
-		item, err := r.stored(key)
+		item, err := r.stored(key, mayWait)
 		if err != nil {
 			return err
 		}
@@ -170,11 +183,15 @@ func (r *replica) load(b api.Batch, at *loaded) error {
 	return nil
 }
 
-// stored returns the state of a key in the storage.
-func (r *replica) stored(key []byte) (command.Item, error) {
+// stored returns the state of a key in the storage. The error is errNotInMemory
+// if it would have to be read and the caller may not wait.
+func (r *replica) stored(key []byte, mayWait bool) (command.Item, error) {
 	item, ok, before := r.overlay.cached(key)
 	if ok {
 		return item, nil
+	}
+	if !mayWait {
+		return item, errNotInMemory
 	}
 	v, err := r.node.storage.Get(r.id, key)
 	switch {

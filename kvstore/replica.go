@@ -56,6 +56,7 @@ type replica struct {
 type writeWaiter struct {
 	lsn  uint64
 	done chan error
+	tell func()
 }
 
 // do runs f on the state machine and has what it asks for carried out.
@@ -147,7 +148,11 @@ func (r *replica) commit(entries []partition.Entry) {
 func (r *replica) answerWrites(through uint64, err error) {
 	i := 0
 	for ; i < len(r.writes) && r.writes[i].lsn <= through; i++ {
-		r.writes[i].done <- err
+		w := &r.writes[i]
+		w.done <- err
+		if w.tell != nil {
+			w.tell()
+		}
 	}
 	if r.writes = r.writes[i:]; len(r.writes) == 0 {
 		r.writes = nil
@@ -178,7 +183,7 @@ func (r *replica) read(ctx context.Context, key []byte) (Value, error) {
 	if epoch == 0 {
 		return Value{}, errNotServing
 	}
-	item, err := r.committed(command.AppendUserKey(make([]byte, 0, 64), key))
+	item, err := r.committed(command.AppendUserKey(make([]byte, 0, 64), key), true)
 	if err != nil {
 		return Value{}, err
 	}
@@ -258,12 +263,13 @@ func (r *replica) confirm(ctx context.Context) error {
 	}
 }
 
-// committed returns what is committed here, linearizable or not.
-func (r *replica) committed(key []byte) (command.Item, error) {
+// committed returns what is committed here, linearizable or not. The error is
+// errNotInMemory if the caller would have to wait for it and may not.
+func (r *replica) committed(key []byte, mayWait bool) (command.Item, error) {
 	if item, ok := r.overlay.item(key); ok {
 		return item, nil
 	}
-	return r.stored(key)
+	return r.stored(key, mayWait)
 }
 
 // next returns the next message to a peer, with entries read from the log

@@ -78,7 +78,7 @@ func (s *scan) settle(ctx context.Context) error {
 	serves := role == partition.Serving && epoch == s.epoch
 	wait := serves && r.sm.Commit() < last
 	if wait {
-		x.done = r.waitFor(last)
+		x.done = r.waitFor(last, nil)
 	}
 	r.mu.Unlock()
 	switch {
@@ -201,7 +201,7 @@ func (s *scan) beginExpiry(ctx context.Context, values []api.ScanItem) ([]execut
 	for i, v := range values {
 		var err error
 		b := api.Batch{Commands: []api.Command{{Op: api.OpGet, Key: v.Key, If: api.IfVersion, Version: v.Version}}}
-		if _, begun[i], err = s.replica.begin(ctx, &t, b); err != nil {
+		if _, begun[i], err = s.replica.begin(ctx, &t, b, caller{mayWait: true}); err != nil {
 			return nil, err
 		}
 	}

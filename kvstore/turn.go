@@ -11,12 +11,23 @@ import "github.com/skshohagmiah/clusterkit/kvstore/partition"
 // the same time and what has gathered for one has gathered for the others. If the
 // log is idle that is at once. Frames are sent by the goroutine whose turn ends, or
 // which begins the group, as far as they leave without waiting.
-type turn struct{ wrote, said bool }
+type turn struct {
+	// wrote is how many goroutines or clients have written.
+	wrote int
+	said  bool
+}
+
+// join adds another turn, which is empty afterwards.
+func (t *turn) join(other *turn) {
+	t.wrote += other.wrote
+	t.said = t.said || other.said
+	*other = turn{}
+}
 
 // gather takes that the output is being queued.
 func (t *turn) gather(out *partition.Output) {
 	if len(out.Writes) > 0 {
-		t.wrote = true
+		t.wrote = 1
 	} else if len(out.Ready) > 0 {
 		t.said = true
 	}
@@ -28,8 +39,8 @@ func (t *turn) gather(out *partition.Output) {
 // end has everything carried out that was queued in the turn. The turn may be
 // used again. No lock of a replica is held: the senders ask the replicas.
 func (n *Node) end(t *turn) {
-	if t.wrote {
-		n.commitLog.begin()
+	if t.wrote > 0 {
+		n.commitLog.begin(t.wrote)
 	}
 	if t.said {
 		n.peers.flush()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -14,7 +15,15 @@ import (
 // percent of its time.
 const gcPercent = 50
 
+// blockedThreads are so many that wait in system calls for most of the time, as
+// the loop that serves Redis clients does. Until Go's monitor notices that, such
+// a thread keeps a processor's share to itself.
+const blockedThreads = 1
+
 func main() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + blockedThreads)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -111,7 +111,7 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	server.RegisterOnShutdown(ck.EndPolls)
 	redis := resp.New(resp.Options{
 		Node: cfg.NodeID, Map: ck.Map, Logger: log,
-		Pipeline: func(patience time.Duration) resp.Pipeline { return router.NewPipeline(patience) },
+		Turn: func() resp.Turn { return turn{router.NewTurn()} },
 	})
 	var serving sync.WaitGroup
 	served := make(chan error, 2)
@@ -150,6 +150,13 @@ func serve(ctx context.Context, cfg *config, rules planted.Rules, log *slog.Logg
 	case err := <-served:
 		return err
 	}
+}
+
+// turn makes pipelines what the server takes for such.
+type turn struct{ *kvstore.Turn }
+
+func (t turn) NewPipeline(patience time.Duration, tell func()) resp.Pipeline {
+	return t.Turn.NewPipeline(patience, tell)
 }
 
 // listen takes the address of a setting.

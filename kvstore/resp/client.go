@@ -2,9 +2,7 @@ package resp
 
 import (
 	"errors"
-	"net"
-	"sync/atomic"
-	"time"
+	"io"
 
 	"github.com/skshohagmiah/clusterkit/clusterkit"
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
@@ -18,25 +16,38 @@ const (
 	writeAt = 64 << 10
 )
 
-// client is one connection. Everything but stop belongs to its goroutine.
+// errWait is returned by connections that do not wait, in place of waiting.
+var errWait = errors.New("it would have to wait")
+
+// client is one connection, and what has been asked on it. It belongs to one
+// goroutine at a time: that of a loop, which serves many clients and never
+// waits for one, or one of its own, which is patient.
 type client struct {
 	server   *Server
-	conn     net.Conn
+	conn     io.ReadWriter
 	id       int64
 	name     string
 	in       *reader
-	out      []byte
 	pipeline Pipeline
-	// answers are for what is under way in the pipeline, in its order.
-	answers []answer
-	// request is scratch for the command at hand.
-	request     request
-	transaction *transaction
+	patient  bool
+	// polled is what a loop knows of the client.
+	polled polled
 
-	stopping atomic.Bool
-	quit     bool
-	// The deadlines of the connection were set at these times.
-	readDeadline, writeDeadline time.Time
+	// out are answers, of which so many bytes have been sent.
+	out  []byte
+	sent int
+	// answers are for what is under way in the pipeline, in its order, from
+	// answered on.
+	answers  []answer
+	answered int
+	// request is scratch for the command at hand, and asked what is asked of the
+	// store for it, until that is begun.
+	request request
+	asked   asked
+	// held is a command that waits until what is under way has been answered.
+	held        held
+	transaction *transaction
+	quit        bool
 }
 
 // answer is how a request is answered once its results are known.
@@ -46,102 +57,157 @@ type answer struct {
 	slot  int
 }
 
-func newClient(s *Server, conn net.Conn, id int64) *client {
-	return &client{server: s, conn: conn, id: id, in: newReader(conn), pipeline: s.opts.Pipeline(s.opts.Patience)}
+type asked struct {
+	batch  api.Batch
+	answer answer
 }
 
-// stop makes the client end as soon as what it has sent has been answered.
-func (c *client) stop() {
-	c.stopping.Store(true)
-	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+// held is what the reader has returned.
+type held struct {
+	args [][]byte
+	err  error
 }
 
-// serve answers commands until the connection ends. Commands that have arrived
-// together are begun together and answered together.
-func (c *client) serve() {
-	for {
-		args, err := c.in.next()
-		switch fatal := protocolError(""); {
-		case errors.As(err, &fatal):
-			c.settle()
-			c.out = appendError(c.out, "ERR "+fatal.Error())
-			_ = c.flush()
-			return
-		case err != nil:
-			c.refuse(refusal("ERR the command is too large"))
-		case args != nil:
-			c.execute(args)
-		default:
-			c.settle()
-			if c.flush() != nil || c.quit || c.fill() != nil {
-				return
+// need is what has to come before a client can go on.
+type need int
+
+const (
+	nothing need = iota
+	// input: more commands.
+	input
+	// room for answers on the connection.
+	room
+	// commit: the pipeline tells when to go on.
+	commit
+	// patience: a goroutine that may wait.
+	patience
+	// end of the connection.
+	end
+)
+
+func newClient(s *Server, conn io.ReadWriter, id int64) *client {
+	return &client{server: s, conn: conn, id: id, in: newReader(conn)}
+}
+
+// serve answers commands as far as it goes, and returns what it needs to go on.
+// Commands that have arrived together are begun together and answered together.
+// A patient client never needs a commit or patience.
+func (c *client) serve() (n need) {
+	for n == nothing {
+		switch {
+		case len(c.out) >= writeAt:
+			n = c.flush()
+		case len(c.asked.batch.Commands) > 0:
+			n = c.carryOut()
+		case c.quit:
+			if n = c.flush(); n == nothing {
+				n = end
 			}
-			continue
-		}
-		if len(c.out) >= writeAt && c.flush() != nil || c.quit {
-			_ = c.flush()
-			return
+		default:
+			n = c.next()
 		}
 	}
+	return n
 }
 
-// fill waits for more from the client. Setting a deadline is not free, so one
-// serves for many reads.
-func (c *client) fill() error {
-	now := time.Now()
-	if idle := c.server.opts.IdleTimeout; now.Sub(c.readDeadline) > idle/8 {
-		c.readDeadline = now
-		if err := c.conn.SetReadDeadline(now.Add(idle)); err != nil {
-			return err
-		}
+// next executes the next command that has arrived, or begins it.
+func (c *client) next() (n need) {
+	h := c.held
+	if h.args == nil && h.err == nil {
+		h.args, h.err = c.in.next()
 	}
-	if c.stopping.Load() {
-		return net.ErrClosed
+	switch {
+	case h.err != nil:
+		n = c.fail(h.err)
+	case h.args != nil:
+		n = c.execute(h.args)
+	default:
+		return c.rest()
 	}
-	return c.in.fill()
+	if n == nothing {
+		h = held{}
+	}
+	c.held = h
+	return n
+}
+
+// rest answers what is under way when nothing more has arrived.
+func (c *client) rest() need {
+	if n := c.settle(); n != nothing {
+		return n
+	}
+	if n := c.flush(); n != nothing {
+		return n
+	}
+	return input
+}
+
+// fail answers what is no command.
+func (c *client) fail(err error) need {
+	if n := c.settle(); n != nothing {
+		return n
+	}
+	if fatal := protocolError(""); errors.As(err, &fatal) {
+		c.out = appendError(c.out, "ERR "+fatal.Error())
+		c.quit = true
+	} else {
+		c.refuse(refusal("ERR the command is too large"))
+	}
+	return nothing
 }
 
 // flush sends the answers that are ready.
-func (c *client) flush() error {
-	if len(c.out) == 0 {
-		return nil
-	}
-	now := time.Now()
-	if timeout := c.server.opts.WriteTimeout; now.Sub(c.writeDeadline) > timeout/8 {
-		c.writeDeadline = now
-		if err := c.conn.SetWriteDeadline(now.Add(timeout)); err != nil {
-			return err
+func (c *client) flush() need {
+	for c.sent < len(c.out) {
+		n, err := c.conn.Write(c.out[c.sent:])
+		c.sent += n
+		switch {
+		case errors.Is(err, errWait):
+			return room
+		case err != nil:
+			return end
 		}
 	}
-	_, err := c.conn.Write(c.out)
-	if c.out = c.out[:0]; cap(c.out) > writeAt {
+	if c.out, c.sent = c.out[:0], 0; cap(c.out) > writeAt {
 		c.out = nil
 	}
-	return err
+	return nothing
 }
 
-// execute executes one command, or begins it.
-func (c *client) execute(args [][]byte) {
+// execute executes one command, or has it asked of the store. Where it needs
+// something first nothing has been done, and it is to be called again.
+func (c *client) execute(args [][]byte) need {
 	cmd := c.server.lookup(args[0])
+	var err error
 	switch {
 	case cmd == nil:
-		c.refuse(errUnknown(args[0]))
+		err = errUnknown(args[0])
 	case !cmd.takes(len(args)):
-		c.refuse(errArity(cmd.name))
+		err = errArity(cmd.name)
 	case c.transaction != nil && !cmd.ends:
 		c.queue(cmd, args)
 	case cmd.control != nil:
-		c.settle()
+		if n := c.settle(); n != nothing {
+			return n
+		}
 		cmd.control(c, args)
 	case cmd.get && c.pipeline.Len() == 0 && c.get(args[1]):
 	default:
-		c.ask(cmd, args)
+		err = c.ask(cmd, args)
 	}
+	if err == nil {
+		return nothing
+	}
+	if n := c.settle(); n != nothing {
+		return n
+	}
+	c.refuse(err)
+	return nothing
 }
 
 // get answers a get that needs no patience.
 func (c *client) get(key []byte) bool {
-	value, found, ok := c.pipeline.Get(key)
+	value, found, ok := c.pipeline.Get(key, c.patient)
 	switch {
 	case !ok:
 		return false
@@ -153,8 +219,8 @@ func (c *client) get(key []byte) bool {
 	return true
 }
 
-// ask asks the store.
-func (c *client) ask(cmd *command, args [][]byte) {
+// ask asks the store for what a command says.
+func (c *client) ask(cmd *command, args [][]byte) error {
 	q := &c.request
 	q.reset(cmd.name)
 	err := cmd.ask(q, args)
@@ -162,34 +228,64 @@ func (c *client) ask(cmd *command, args [][]byte) {
 		err = q.sameSlot()
 	}
 	if err != nil {
-		c.refuse(err)
-		return
+		return err
 	}
 	c.submit(api.Batch{Commands: q.commands}, answer{met: q.answer, unmet: q.unmet})
+	return nil
 }
 
-// submit begins a batch, or executes it when that takes patience.
+// submit has a batch begun as the next thing that is done.
 func (c *client) submit(b api.Batch, a answer) {
-	if len(c.answers) == maxBegun {
-		c.settle()
-	}
 	a.slot = clusterkit.Slot(string(b.Commands[0].Key))
-	if c.pipeline.Begin(b) {
-		c.answers = append(c.answers, a)
-		return
+	c.asked = asked{b, a}
+}
+
+// carryOut begins what is asked of the store, or executes it when that takes
+// patience.
+func (c *client) carryOut() need {
+	if len(c.answers) == maxBegun {
+		if n := c.settle(); n != nothing {
+			return n
+		}
 	}
-	c.settle()
-	results, err := c.pipeline.Execute(c.server.ctx, b)
-	c.answer(a, results, err)
+	switch {
+	case c.pipeline.Begin(c.asked.batch, c.patient):
+		c.answers = append(c.answers, c.asked.answer)
+	case !c.patient:
+		return patience
+	default:
+		if n := c.settle(); n != nothing {
+			return n
+		}
+		results, err := c.pipeline.Execute(c.server.ctx, c.asked.batch)
+		c.answer(c.asked.answer, results, err)
+	}
+	c.asked = asked{}
+	return nothing
 }
 
 // settle answers everything that is under way.
-func (c *client) settle() {
-	for i := range c.answers {
+func (c *client) settle() need {
+	for ; c.answered < len(c.answers); c.answered++ {
+		if len(c.out) >= writeAt {
+			if n := c.flush(); n != nothing {
+				return n
+			}
+		}
+		if !c.patient {
+			switch ready, slow := c.pipeline.Ready(); {
+			case slow:
+				return patience
+			case !ready:
+				return commit
+			}
+		}
 		results, err := c.pipeline.Wait()
-		c.answer(c.answers[i], results, err)
+		c.answer(c.answers[c.answered], results, err)
 	}
-	c.answers = c.answers[:0]
+	clear(c.answers)
+	c.answers, c.answered = c.answers[:0], 0
+	return nothing
 }
 
 func (c *client) answer(a answer, results []api.Result, err error) {
@@ -203,11 +299,10 @@ func (c *client) answer(a answer, results []api.Result, err error) {
 	}
 }
 
-// refuse answers a command that was not even begun, in its turn.
+// refuse answers a command that was not even begun, when nothing is under way.
 func (c *client) refuse(err error) {
 	if c.transaction != nil {
 		c.transaction.broken = true
 	}
-	c.settle()
 	c.out = appendError(c.out, wording(err, 0, nil))
 }

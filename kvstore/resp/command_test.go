@@ -187,10 +187,8 @@ func TestCommands(t *testing.T) {
 			CLUSTER FAILOVER   | -ERR unknown subcommand "FAILOVER" of 'cluster'`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, slow := range []bool{false, true} {
-				s := newStore()
-				s.slow = slow
-				_, addr := serve(t, s, nil)
+			for _, s := range []*store{newStore(), slowStore(), coldStore(), unconfirmedStore()} {
+				_, addr := serve(t, polledConns, s, nil)
 				c := dial(t, addr)
 				for line := range strings.Lines(strings.TrimSpace(script)) {
 					command, answer, _ := strings.Cut(line, "|")
@@ -202,7 +200,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestExpiryAtATime(t *testing.T) {
-	_, addr := serve(t, newStore(), nil)
+	_, addr := serve(t, polledConns, newStore(), nil)
 	c := dial(t, addr)
 	in := time.Now().Add(time.Hour)
 	for _, command := range []string{
@@ -236,7 +234,7 @@ func TestErrorsOfTheStore(t *testing.T) {
 	} {
 		s := newStore()
 		s.failure = tc.err
-		_, addr := serve(t, s, nil)
+		_, addr := serve(t, polledConns, s, nil)
 		c := dial(t, addr)
 		c.want("GET 1", strings.Replace(tc.want, "12739", fmt.Sprint(clusterkit.Slot("1")), 1))
 		c.want("SET 1 v", strings.Replace(tc.want, "12739", fmt.Sprint(clusterkit.Slot("1")), 1))
@@ -245,7 +243,7 @@ func TestErrorsOfTheStore(t *testing.T) {
 
 // A transaction learns when its first key is named that it belongs elsewhere.
 func TestTransactionsOfAnotherPrimary(t *testing.T) {
-	_, addr := serve(t, newStore(), nil)
+	_, addr := serve(t, polledConns, newStore(), nil)
 	c := dial(t, addr)
 	key := "0"
 	for n := 0; clusterkit.Slot(key)*4/clusterkit.MaxPartitions != 2; n++ {
@@ -257,7 +255,7 @@ func TestTransactionsOfAnotherPrimary(t *testing.T) {
 }
 
 func TestClusterWithoutAMap(t *testing.T) {
-	_, addr := serve(t, newStore(), func(o *Options) { o.Map = func() *clusterkit.Map { return nil } })
+	_, addr := serve(t, polledConns, newStore(), func(o *Options) { o.Map = func() *clusterkit.Map { return nil } })
 	c := dial(t, addr)
 	c.want("CLUSTER SLOTS", "[]")
 	c.want("CLUSTER SHARDS", "[]")
@@ -269,7 +267,7 @@ func TestClusterWithoutAMap(t *testing.T) {
 }
 
 func TestClusterAsItIs(t *testing.T) {
-	_, addr := serve(t, newStore(), nil)
+	_, addr := serve(t, polledConns, newStore(), nil)
 	c := dial(t, addr)
 	for command, want := range map[string][]string{
 		"CLUSTER NODES": {

@@ -3,6 +3,7 @@ package resp
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -24,11 +25,13 @@ func TestWhatGoRedisRepeats(t *testing.T) {
 	} {
 		s := newStore()
 		s.failure = tc.err
+		var known atomic.Pointer[clusterkit.Map]
+		_, addr := serve(t, polledConns, s, func(o *Options) { o.Map = known.Load })
 		m := testMap()
-		_, addr := serve(t, s, func(o *Options) { o.Map = func() *clusterkit.Map { return m } })
 		for i := range m.Nodes {
 			m.Nodes[i].Services = map[string]string{Service: addr}
 		}
+		known.Store(m)
 		cl := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}})
 		err := errors.Join(cl.Incr(t.Context(), "0").Err(), cl.Close())
 		if err == nil || s.requests.Load() != tc.tries {

@@ -13,8 +13,10 @@ package resp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -29,11 +31,19 @@ const Service = "resp"
 // Pipeline executes what one client sends; a [kvstore.Pipeline] is one, and says
 // what its methods do.
 type Pipeline interface {
-	Get(key []byte) (value []byte, found, ok bool)
-	Begin(b api.Batch) bool
+	Get(key []byte, mayWait bool) (value []byte, found, ok bool)
+	Begin(b api.Batch, mayWait bool) bool
 	Len() int
+	Ready() (ready, slow bool)
 	Wait() ([]api.Result, error)
 	Execute(ctx context.Context, b api.Batch) ([]api.Result, error)
+}
+
+// Turn makes the pipelines of the clients that one goroutine serves; a
+// [kvstore.Turn] is one, and says what its methods do.
+type Turn interface {
+	NewPipeline(patience time.Duration, tell func()) Pipeline
+	End()
 }
 
 // Options configure a [Server].
@@ -43,9 +53,9 @@ type Options struct {
 	// Map returns the newest cluster map, nil before there is one. Its hash must
 	// be [clusterkit.HashCRC16Slots].
 	Map func() *clusterkit.Map
-	// Pipeline returns a pipeline for a new client, which answers within the
-	// patience.
-	Pipeline func(patience time.Duration) Pipeline
+	// Turn returns a turn for a goroutine that serves clients. Their pipelines
+	// answer within the patience.
+	Turn func() Turn
 	// Patience is how long a command may wait to be answered. It should be less
 	// than clients wait, since they repeat what was not answered: go-redis, after
 	// three seconds. Default 2.5 s.
@@ -54,7 +64,8 @@ type Options struct {
 	MaxClients int
 	// IdleTimeout is how long a client may send nothing. Default 15 minutes.
 	IdleTimeout time.Duration
-	// WriteTimeout is how long a client may take no answer. Default 30 s.
+	// WriteTimeout is how long a client may take nothing of an answer. Default 30
+	// s.
 	WriteTimeout time.Duration
 	// Logger defaults to slog.Default.
 	Logger *slog.Logger
@@ -72,6 +83,7 @@ type Server struct {
 	mu       sync.Mutex
 	listener net.Listener
 	clients  map[*client]struct{}
+	loops    []*loop
 	nextID   int64
 	closing  bool
 	wg       sync.WaitGroup
@@ -111,6 +123,10 @@ func (s *Server) Serve(l net.Listener) error {
 		s.mu.Unlock()
 		return l.Close()
 	}
+	if err := s.startLoops(); err != nil {
+		s.mu.Unlock()
+		return errors.Join(err, l.Close())
+	}
 	s.listener = l
 	s.wg.Add(1)
 	s.mu.Unlock()
@@ -139,7 +155,21 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// admit starts the client's goroutine, if there is room for it.
+// startLoops starts a loop for every two processors: the other is busy with what
+// the clients of the first have asked for.
+func (s *Server) startLoops() error {
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		l, err := newLoop(s)
+		if err != nil {
+			return fmt.Errorf("a loop for clients: %w", err)
+		}
+		s.loops = append(s.loops, l)
+		s.wg.Go(l.run)
+	}
+	return nil
+}
+
+// admit has the client served, if there is room for it.
 func (s *Server) admit(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,12 +185,19 @@ func (s *Server) admit(conn net.Conn) {
 		return
 	}
 	s.nextID++
-	c := newClient(s, conn, s.nextID)
+	l := s.loops[s.nextID%int64(len(s.loops))]
+	if c := l.take(conn, s.nextID); c != nil {
+		s.clients[c] = struct{}{}
+		return
+	}
+	timed := &timedConn{Conn: conn, idleTimeout: s.opts.IdleTimeout, writeTimeout: s.opts.WriteTimeout}
+	c := newClient(s, timed, s.nextID)
+	c.pipeline = s.opts.Turn().NewPipeline(s.opts.Patience, func() {})
 	s.clients[c] = struct{}{}
 	s.wg.Go(func() {
 		defer s.forget(c)
 		defer conn.Close()
-		c.serve()
+		c.patiently()
 	})
 }
 
@@ -180,7 +217,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.listener.Close()
 	}
 	for c := range s.clients {
-		c.stop()
+		if conn, ok := c.conn.(*timedConn); ok {
+			conn.stop()
+		}
+	}
+	for _, l := range s.loops {
+		l.stop()
 	}
 	s.mu.Unlock()
 	defer s.cancel()
@@ -197,7 +239,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.mu.Lock()
 	for c := range s.clients {
-		c.conn.Close()
+		if conn, ok := c.conn.(*timedConn); ok {
+			conn.Close()
+		}
+	}
+	for _, l := range s.loops {
+		l.kill()
 	}
 	s.mu.Unlock()
 	<-done

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,26 +21,52 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// limit is how long a test waits for what must happen.
+const limit = 20 * time.Second
 
-// serve runs a server in front of the store and returns its address.
-func serve(t *testing.T, s *store, edit func(*Options)) (*Server, string) {
+// listener returns where a server listens.
+type listener func(t *testing.T) net.Listener
+
+func polledConns(t *testing.T) net.Listener {
 	t.Helper()
-	m := testMap()
-	o := Options{Node: "a", Map: func() *clusterkit.Map { return m }, Pipeline: s.pipeline, Logger: slog.New(slog.DiscardHandler)}
-	if edit != nil {
-		edit(&o)
-	}
-	server := New(o)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+// plainListener has connections that no loop can serve.
+type plainListener struct{ net.Listener }
+
+func (l plainListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return struct{ net.Conn }{conn}, err
+}
+
+// each tests clients that a loop serves, and clients with goroutines.
+func each(t *testing.T, test func(t *testing.T, listen listener)) {
+	t.Helper()
+	t.Run("loop", func(t *testing.T) { test(t, polledConns) })
+	t.Run("goroutines", func(t *testing.T) {
+		test(t, func(t *testing.T) net.Listener { return plainListener{polledConns(t)} })
+	})
+}
+
+// serve runs a server in front of the store and returns its address.
+func serve(t *testing.T, listen listener, s *store, edit func(*Options)) (*Server, string) {
+	t.Helper()
+	m := testMap()
+	o := Options{Node: "a", Map: func() *clusterkit.Map { return m }, Turn: s.turn, Logger: slog.New(slog.DiscardHandler)}
+	if edit != nil {
+		edit(&o)
+	}
+	server := New(o)
+	l := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -65,7 +92,7 @@ func dial(t *testing.T, addr string) *talker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		t.Fatal(err)
 	}
 	return &talker{t, conn, bufio.NewReader(conn)}
@@ -140,96 +167,104 @@ func (c *talker) closed() {
 }
 
 func TestPipelinedCommandsAreUnderWayTogether(t *testing.T) {
-	s := newStore()
-	s.commit = make(chan struct{})
-	_, addr := serve(t, s, nil)
-	c := dial(t, addr)
-	var sent []string
-	for i := range 100 {
-		sent = append(sent, fmt.Sprintf("INCRBY k %d", i), "GET k")
-	}
-	c.send(append(sent, "PING", "GET k")...)
-	for s.begun.Load() < 100 {
-		select {
-		case s.commit <- struct{}{}: // packets may arrive one by one
-		case <-time.After(time.Millisecond):
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		s.commit = make(chan struct{})
+		_, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		var sent []string
+		for i := range 100 {
+			sent = append(sent, fmt.Sprintf("INCRBY k %d", i), "GET k")
 		}
-	}
-	close(s.commit)
-	sum := 0
-	for i := range 100 {
-		sum += i
-		if got := c.receive(); got != fmt.Sprintf(":%d", sum) {
-			t.Fatalf("increment %d: %s", i, got)
+		c.send(append(sent, "PING", "GET k")...)
+		for s.begun.Load() < 100 {
+			select {
+			case s.commit <- struct{}{}: // packets may arrive one by one
+			case <-time.After(time.Millisecond):
+			}
 		}
-		if got := c.receive(); got != fmt.Sprintf("%q", fmt.Sprint(sum)) {
-			t.Fatalf("get %d: %s", i, got)
+		close(s.commit)
+		sum := 0
+		for i := range 100 {
+			sum += i
+			if got := c.receive(); got != fmt.Sprintf(":%d", sum) {
+				t.Fatalf("increment %d: %s", i, got)
+			}
+			if got := c.receive(); got != fmt.Sprintf("%q", fmt.Sprint(sum)) {
+				t.Fatalf("get %d: %s", i, got)
+			}
 		}
-	}
-	if got := c.receive() + c.receive(); got != `+PONG"4950"` {
-		t.Errorf("in the end: %s", got)
-	}
-	if s.most.Load() < 2 {
-		t.Error("commands were executed one by one")
-	}
+		if got := c.receive() + c.receive(); got != `+PONG"4950"` {
+			t.Errorf("in the end: %s", got)
+		}
+		if s.most.Load() < 2 {
+			t.Error("commands were executed one by one")
+		}
+	})
 }
 
 func TestAnswersThatFillNoBuffer(t *testing.T) {
-	s := newStore()
-	_, addr := serve(t, s, nil)
-	c := dial(t, addr)
-	value := strings.Repeat("v", api.MaxValueBytes)
-	c.want("SET k "+value, "+OK")
-	for range 3 {
-		c.send("GET k", "MGET k k k")
-	}
-	for range 3 {
-		if got := c.receive(); len(got) != len(value)+2 {
-			t.Fatalf("an answer of %d bytes", len(got))
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		_, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		value := strings.Repeat("v", api.MaxValueBytes)
+		c.want("SET k "+value, "+OK")
+		for range 3 {
+			c.send("GET k", "MGET k k k")
 		}
-		if got := c.receive(); len(got) != 3*(len(value)+3)+1 {
-			t.Fatalf("an answer of %d bytes", len(got))
+		for range 3 {
+			if got := c.receive(); len(got) != len(value)+2 {
+				t.Fatalf("an answer of %d bytes", len(got))
+			}
+			if got := c.receive(); len(got) != 3*(len(value)+3)+1 {
+				t.Fatalf("an answer of %d bytes", len(got))
+			}
 		}
-	}
-	c.want("SET k "+value+"v", "-ERR value: 1048576 bytes, at most 1048575 are allowed")
-	c.want("SET k "+value+value, "-ERR the command is too large")
-	c.want("PING", "+PONG")
+		c.want("SET k "+value+"v", "-ERR value: 1048576 bytes, at most 1048575 are allowed")
+		c.want("SET k "+value+value, "-ERR the command is too large")
+		c.want("PING", "+PONG")
+	})
 }
 
 func TestProtocolErrorsEndTheConnection(t *testing.T) {
-	_, addr := serve(t, newStore(), nil)
-	c := dial(t, addr)
-	if _, err := io.WriteString(c.conn, encode("SET k v")+"*1\r\n$-7\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if got := c.receive() + c.receive(); got != "+OK-ERR Protocol error: invalid bulk length" {
-		t.Errorf("got %s", got)
-	}
-	c.closed()
+	each(t, func(t *testing.T, listen listener) {
+		_, addr := serve(t, listen, newStore(), nil)
+		c := dial(t, addr)
+		if _, err := io.WriteString(c.conn, encode("SET k v")+"*1\r\n$-7\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.receive() + c.receive(); got != "+OK-ERR Protocol error: invalid bulk length" {
+			t.Errorf("got %s", got)
+		}
+		c.closed()
+	})
 }
 
 func TestTooManyClients(t *testing.T) {
-	_, addr := serve(t, newStore(), func(o *Options) { o.MaxClients = 1 })
-	first := dial(t, addr)
-	first.want("PING", "+PONG")
-	second := dial(t, addr)
-	if got := second.receive(); got != "-ERR max number of clients reached" {
-		t.Errorf("the second: %s", got)
-	}
-	second.closed()
-	first.want("QUIT", "+OK")
-	first.closed()
-	eventually(t, "there is room for another", func() bool { // the first counts until its goroutine has ended
-		third := dial(t, addr)
-		third.send("PING")
-		return third.receive() == "+PONG"
+	each(t, func(t *testing.T, listen listener) {
+		_, addr := serve(t, listen, newStore(), func(o *Options) { o.MaxClients = 1 })
+		first := dial(t, addr)
+		first.want("PING", "+PONG")
+		second := dial(t, addr)
+		if got := second.receive(); got != "-ERR max number of clients reached" {
+			t.Errorf("the second: %s", got)
+		}
+		second.closed()
+		first.want("QUIT", "+OK")
+		first.closed()
+		eventually(t, "there is room for another", func() bool { // the first counts until its goroutine has ended
+			third := dial(t, addr)
+			third.send("PING")
+			return third.receive() == "+PONG"
+		})
 	})
 }
 
 // eventually waits until something is the case.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.After(patience); !ok(); {
+	for deadline := time.After(limit); !ok(); {
 		select {
 		case <-deadline:
 			t.Fatalf("it did not happen that %s", what)
@@ -239,77 +274,217 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestIdleClients(t *testing.T) {
-	_, addr := serve(t, newStore(), func(o *Options) { o.IdleTimeout = 50 * time.Millisecond })
-	c := dial(t, addr)
-	c.want("PING", "+PONG")
-	c.closed()
+	each(t, func(t *testing.T, listen listener) {
+		_, addr := serve(t, listen, newStore(), func(o *Options) { o.IdleTimeout = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.want("PING", "+PONG")
+		c.closed()
+	})
 }
 
 func TestClientsThatTakeNoAnswers(t *testing.T) {
-	s := newStore()
-	server, addr := serve(t, s, func(o *Options) { o.WriteTimeout = 50 * time.Millisecond })
-	c := dial(t, addr)
-	c.want("SET k "+strings.Repeat("v", 1<<20-1), "+OK")
-	go func() {
-		for range 100 {
-			if _, err := io.WriteString(c.conn, encode("GET k")); err != nil {
-				return
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		server, addr := serve(t, listen, s, func(o *Options) { o.WriteTimeout = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.want("SET k "+strings.Repeat("v", 1<<20-1), "+OK")
+		go func() {
+			for range 100 {
+				if _, err := io.WriteString(c.conn, encode("GET k")); err != nil {
+					return
+				}
 			}
-		}
-	}()
-	eventually(t, "the client is gone", func() bool {
-		server.mu.Lock()
-		defer server.mu.Unlock()
-		return len(server.clients) == 0
+		}()
+		eventually(t, "the client is gone", func() bool {
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			return len(server.clients) == 0
+		})
 	})
 }
 
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
-	s := newStore()
-	s.commit = make(chan struct{})
-	server, addr := serve(t, s, nil)
-	idle, busy := dial(t, addr), dial(t, addr)
-	idle.want("PING", "+PONG")
-	busy.send("SET k v")
-	eventually(t, "the write is under way", func() bool { return s.begun.Load() == 1 })
-	done := make(chan error, 1)
-	go func() { done <- server.Shutdown(t.Context()) }()
-	idle.closed()
-	select {
-	case err := <-done:
-		t.Fatalf("it did not wait for the write: %v", err)
-	default:
-	}
-	s.commit <- struct{}{}
-	if got := busy.receive(); got != "+OK" {
-		t.Errorf("the write: %s", got)
-	}
-	busy.closed()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if conn, err := net.Dial("tcp", addr); err == nil {
-		conn.Close()
-		t.Error("it still takes clients")
-	}
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		s.commit = make(chan struct{})
+		server, addr := serve(t, listen, s, nil)
+		idle, busy := dial(t, addr), dial(t, addr)
+		idle.want("PING", "+PONG")
+		busy.send("SET k v")
+		eventually(t, "the write is under way", func() bool { return s.begun.Load() == 1 })
+		done := make(chan error, 1)
+		go func() { done <- server.Shutdown(t.Context()) }()
+		idle.closed()
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait for the write: %v", err)
+		default:
+		}
+		s.commit <- struct{}{}
+		if got := busy.receive(); got != "+OK" {
+			t.Errorf("the write: %s", got)
+		}
+		busy.closed()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			t.Error("it still takes clients")
+		}
+	})
 }
 
 func TestShutdownWithoutPatience(t *testing.T) {
-	s := newStore()
-	server, addr := serve(t, s, nil)
-	c := dial(t, addr)
-	c.want("SET k "+strings.Repeat("v", 1<<20-1), "+OK")
-	go func() { // answers that nobody takes keep the client's goroutine
-		for range 100 {
-			if _, err := io.WriteString(c.conn, encode("GET k")); err != nil {
-				return
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		server, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		c.want("SET k "+strings.Repeat("v", 1<<20-1), "+OK")
+		go func() { // answers that nobody takes keep the client's goroutine
+			for range 100 {
+				if _, err := io.WriteString(c.conn, encode("GET k")); err != nil {
+					return
+				}
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		<-ctx.Done()
+		if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+}
+
+// A client that needs patience keeps no other waiting.
+func TestPatienceForOne(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := slowStore()
+		s.hold = make(chan struct{})
+		_, addr := serve(t, listen, s, nil)
+		held, other := dial(t, addr), dial(t, addr)
+		held.send("SET k v", "PING", "GET k")
+		eventually(t, "the write is under way", func() bool { return s.begun.Load() == 1 })
+		other.want("PING", "+PONG")
+		other.want("GET absent", "nil")
+		close(s.hold)
+		for _, want := range []string{"+OK", "+PONG", `"v"`} {
+			if got := held.receive(); got != want {
+				t.Errorf("got %s, want %s", got, want)
 			}
 		}
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	<-ctx.Done()
-	if err := server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("shutdown: %v", err)
-	}
+	})
+}
+
+// A client that takes no answers for a while gets all of them, and keeps no
+// other waiting.
+func TestAnswersThatWaitForTheClient(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		_, addr := serve(t, listen, newStore(), nil)
+		c, other := dial(t, addr), dial(t, addr)
+		value := strings.Repeat("v", api.MaxValueBytes)
+		c.want("SET k "+value, "+OK")
+		const gets = 40
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(c.conn, strings.Repeat(encode("GET k"), gets))
+			sent <- err
+		}()
+		for range 100 {
+			other.want("STRLEN k", fmt.Sprintf(":%d", len(value)))
+		}
+		for range gets {
+			if got := c.receive(); len(got) != len(value)+2 {
+				t.Fatalf("an answer of %d bytes", len(got))
+			}
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What was sent before the end of the stream is answered.
+func TestClientsThatSendNoMore(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		s.commit = make(chan struct{})
+		_, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		c.send("SET k v", "GET k")
+		if err := c.conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		s.commit <- struct{}{} // of the write
+		s.commit <- struct{}{} // of the read
+		if got := c.receive(); got != "+OK" {
+			t.Errorf("the write: %s", got)
+		}
+		if got := c.receive(); got != `"v"` {
+			t.Errorf("the read: %s", got)
+		}
+		c.closed()
+	})
+}
+
+// Clients come and go, also in the middle of what they have asked for.
+func TestClientsComeAndGo(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		s.commit = make(chan struct{})
+		server, addr := serve(t, listen, s, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var committing, clients sync.WaitGroup
+		committing.Go(func() {
+			for ctx.Err() == nil {
+				select {
+				case s.commit <- struct{}{}:
+				case <-ctx.Done():
+				}
+			}
+		})
+		for who := range 8 {
+			clients.Go(func() {
+				for round := range 40 {
+					c := dial(t, addr)
+					key := fmt.Sprintf("k%d.%d", who, round)
+					c.send("SET "+key+" v", "GET "+key, "INCR n"+key)
+					if round%2 == 0 {
+						for _, want := range []string{"+OK", `"v"`, ":1"} {
+							if got := c.receive(); got != want {
+								t.Errorf("got %s, want %s", got, want)
+							}
+						}
+					}
+					c.conn.Close()
+				}
+			})
+		}
+		clients.Wait()
+		eventually(t, "all clients are gone", func() bool {
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			return len(server.clients) == 0
+		})
+		cancel()
+		committing.Wait()
+		close(s.commit)
+	})
+}
+
+func TestShutdownOfWhatWaits(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := slowStore()
+		s.hold = make(chan struct{})
+		server, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		c.send("SET k v")
+		eventually(t, "the write is under way", func() bool { return s.begun.Load() == 1 })
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if err := server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
 }

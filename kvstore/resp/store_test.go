@@ -20,10 +20,15 @@ type store struct {
 	clock uint64
 	// failure, when set, is the error of every request.
 	failure error
-	// slow requests are not begun at once.
-	slow bool
-	// commit, when set, is waited for before a write is answered.
+	// slow requests are not begun at once, cold ones have to be waited for before
+	// they are, and unconfirmed ones before they are answered.
+	slow, cold, unconfirmed bool
+	// commit, when set, commits one batch after the other.
 	commit chan struct{}
+	// mute commits are not told of.
+	mute bool
+	// hold, when set, keeps requests that take patience until it is closed.
+	hold chan struct{}
 	// begun counts what has been begun, most the most at once.
 	begun, most atomic.Int64
 	// requests counts all.
@@ -32,7 +37,34 @@ type store struct {
 
 func newStore() *store { return &store{items: map[string]evaluation.Item{}, clock: 1000} }
 
-func (s *store) pipeline(time.Duration) Pipeline { return &pipeline{store: s} }
+func slowStore() *store {
+	s := newStore()
+	s.slow = true
+	return s
+}
+
+func coldStore() *store {
+	s := newStore()
+	s.cold = true
+	return s
+}
+
+func unconfirmedStore() *store {
+	s := newStore()
+	s.unconfirmed = true
+	return s
+}
+
+// turn is that of the node, which has nothing to end.
+type turn struct{ store *store }
+
+func (s *store) turn() Turn { return turn{s} }
+
+func (t turn) NewPipeline(_ time.Duration, tell func()) Pipeline {
+	return &pipeline{store: t.store, tell: tell, commits: make(chan struct{}, maxBegun)}
+}
+
+func (turn) End() {}
 
 func (s *store) execute(b api.Batch) ([]api.Result, error) {
 	s.requests.Add(1)
@@ -68,7 +100,11 @@ func (s *store) execute(b api.Batch) ([]api.Result, error) {
 // pipeline executes at once and answers in turn.
 type pipeline struct {
 	store   *store
+	tell    func()
 	answers []executed
+	// commits are for batches that have been begun, from the first on.
+	commits   chan struct{}
+	committed bool // the first
 }
 
 type executed struct {
@@ -76,39 +112,72 @@ type executed struct {
 	err     error
 }
 
-func (p *pipeline) Get(key []byte) (value []byte, found, ok bool) {
+func (p *pipeline) Get(key []byte, mayWait bool) (value []byte, found, ok bool) {
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
 	item := p.store.items[string(evaluation.UserKey(key))]
-	if p.store.failure != nil || item.Expires != 0 && item.Expires <= p.store.clock {
+	if p.store.failure != nil || p.store.cold && !mayWait || item.Expires != 0 && item.Expires <= p.store.clock {
 		return nil, false, false
 	}
 	return item.Data, item.Found, true
 }
 
-func (p *pipeline) Begin(b api.Batch) bool {
-	if p.store.slow || p.store.failure != nil {
+func (p *pipeline) Begin(b api.Batch, mayWait bool) bool {
+	if p.store.slow || p.store.cold && !mayWait || p.store.failure != nil {
 		return false
 	}
 	results, err := p.store.execute(b)
 	p.answers = append(p.answers, executed{results, err})
 	p.store.begun.Add(1)
 	p.store.most.Store(max(p.store.most.Load(), int64(len(p.answers))))
+	if p.store.commit == nil {
+		p.commits <- struct{}{}
+	} else {
+		go func() {
+			<-p.store.commit
+			p.commits <- struct{}{}
+			if !p.store.mute {
+				p.tell()
+			}
+		}()
+	}
 	return true
+}
+
+func (p *pipeline) Ready() (ready, slow bool) {
+	if !p.committed {
+		select {
+		case <-p.commits:
+			p.committed = true
+		default:
+			return false, false
+		}
+	}
+	slow = p.store.unconfirmed
+	return !slow, slow
 }
 
 func (p *pipeline) Len() int { return len(p.answers) }
 
 func (p *pipeline) Wait() ([]api.Result, error) {
-	if p.store.commit != nil {
-		<-p.store.commit
+	if !p.committed {
+		<-p.commits
 	}
+	p.committed = false
 	a := p.answers[0]
 	p.answers = p.answers[1:]
 	return a.results, a.err
 }
 
-func (p *pipeline) Execute(_ context.Context, b api.Batch) ([]api.Result, error) {
+func (p *pipeline) Execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
+	if p.store.hold != nil {
+		p.store.begun.Add(1)
+		select {
+		case <-p.store.hold:
+		case <-ctx.Done():
+			return nil, api.ErrUnavailable
+		}
+	}
 	return p.store.execute(b)
 }
 
