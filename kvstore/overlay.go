@@ -142,11 +142,21 @@ func (o *overlay) pruned() uint64 {
 // here, and then it was the newest state or came later; who looks here
 // afterwards finds the key, or that something was pruned.
 func (o *overlay) prune(lsn uint64) {
+	for o.pruneSome(lsn) {
+	}
+}
+
+// prunedAtOnce is how many writes are forgotten while readers wait.
+const prunedAtOnce = 1 << 10
+
+// pruneSome forgets the first of the writes through lsn, and reports whether there
+// may be more.
+func (o *overlay) pruneSome(lsn uint64) (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.prunes++
 	n := 0
-	for ; n < len(o.order) && o.order[n].lsn <= lsn; n++ {
+	for ; n < min(len(o.order), prunedAtOnce) && o.order[n].lsn <= lsn; n++ {
 		k := o.order[n]
 		v := o.keys[k.key]
 		if v.at.LSN != k.lsn {
@@ -160,6 +170,7 @@ func (o *overlay) prune(lsn uint64) {
 	if o.order = o.order[n:]; len(o.order) == 0 {
 		o.order = nil
 	}
+	return n == prunedAtOnce
 }
 
 // clear forgets everything: the storage holds something newer.
