@@ -121,7 +121,7 @@ func (c *commitLog) run(ctx context.Context) {
 		turns := c.turns
 		c.turns = 0
 		c.mu.Unlock()
-		c.node.peers.flush()
+		c.node.peers.flushInBackground() // the disk is slower
 		if !c.write(ctx, group) {
 			return
 		}

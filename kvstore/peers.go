@@ -90,6 +90,13 @@ func (p *peers) flush() {
 	}
 }
 
+// flushInBackground is flush for a caller that has more urgent things to do.
+func (p *peers) flushInBackground() {
+	for _, s := range *p.senders.Load() {
+		s.FlushInBackground()
+	}
+}
+
 func (p *peers) close() { p.publish(map[replication.Peer]*replication.Sender{}) }
 
 // Next implements [replication.Source].

@@ -315,3 +315,29 @@ func TestNobodySendsForOthersWithoutEnd(t *testing.T) {
 		t.Errorf("the one who flushed first has asked %d times, want %d", flusherAsked, 2*flushRounds)
 	}
 }
+
+// Who has more urgent things to do leaves it to the sender's goroutine, and gets
+// the same.
+func TestFlushInBackground(t *testing.T) {
+	addr, conns := startPeer(t)
+	src := newSource()
+	s := startSender(t, addr, src)
+	conn := <-conns
+	const count = 100
+	for i := range uint64(count) {
+		s.Send(numbered(0, i))
+		if i%2 == 0 {
+			s.FlushInBackground()
+		} else {
+			s.Flush()
+		}
+	}
+	for i := uint64(0); i < count; {
+		for _, e := range next(t, conn) {
+			if want := numbered(0, i); e.Message.Round != want.Message.Round || e.Message.Epoch != want.Message.Epoch || e.Message.Prev != want.Message.Prev {
+				t.Fatalf("message %d: %+v, want %+v", i, e, want)
+			}
+			i++
+		}
+	}
+}

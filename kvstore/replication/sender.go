@@ -138,6 +138,14 @@ func (s *Sender) Flush() {
 	}
 }
 
+// FlushInBackground is Flush for a caller that has more urgent things to do: the
+// sender's goroutine sends.
+func (s *Sender) FlushInBackground() {
+	if s.begin() {
+		s.letGo(true, true)
+	}
+}
+
 // begin reports whether the caller is to send. If another does, that one looks
 // again; without a connection what there is waits for one.
 func (s *Sender) begin() bool {
