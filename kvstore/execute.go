@@ -16,6 +16,10 @@ import (
 // which the caller has no time for.
 var errNotInMemory = errors.New("the state of a key is not in memory")
 
+// promptTries is how often the states of keys are looked up for a caller that may
+// not wait.
+const promptTries = 2
+
 // execution is one evaluation of a batch.
 type execution struct {
 	execute.Execution
@@ -64,7 +68,10 @@ func (r *replica) begin(ctx context.Context, t *turn, b api.Batch, by caller) (e
 	}
 	at := loaded{overlay: &r.overlay}
 	x, err = r.evaluate(t, b, &at, by.tell)
-	for errors.Is(err, command.ErrRetry) && ctx.Err() == nil {
+	for tries := 0; errors.Is(err, command.ErrRetry) && ctx.Err() == nil; tries++ {
+		if tries == promptTries && !by.mayWait {
+			return 0, x, errNotInMemory
+		}
 		if err := r.load(b, &at, by.mayWait); err != nil {
 			return 0, x, err
 		}
@@ -170,10 +177,14 @@ func (l *loaded) Item(key []byte) (command.Item, error) {
 	return command.Item{}, command.ErrRetry
 }
 
-// load reads the states of all keys that the batch may look at.
+// load reads the states of all keys that the batch may look at and the overlay
+// lacks.
 func (r *replica) load(b api.Batch, at *loaded, mayWait bool) error {
 	at.pruned, at.items = r.overlay.pruned(), make(map[string]command.Item, len(b.Commands))
 	for _, key := range command.Keys(b) {
+		if _, ok := r.overlay.item(key); ok {
+			continue // it is good until that changes
+		}
 		item, err := r.stored(key, mayWait)
 		if err != nil {
 			return err

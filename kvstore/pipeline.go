@@ -45,7 +45,8 @@ func (t *Turn) End() {
 // A pipeline belongs to one goroutine at a time. The one that its turn belongs
 // to serves other clients too, and must not wait: it says so to Get and Begin,
 // and calls Wait when [Pipeline.Ready] allows it. Whoever else has the pipeline
-// may wait, and what he begins leaves the node with his first Wait.
+// may wait; what he begins leaves the node with his first Wait, or with
+// [Pipeline.End].
 type Pipeline struct {
 	router *Router
 	turn   *Turn
@@ -177,10 +178,14 @@ func (p *Pipeline) Ready() (ready, slow bool) {
 	return !slow, slow
 }
 
+// End lets leave the node what was begun by who may wait, as he does before he
+// gives the pipeline back.
+func (p *Pipeline) End() { p.router.node.end(&p.own) }
+
 // Wait waits for the batch that was begun first among those that have not been
 // waited for, and returns its results.
 func (p *Pipeline) Wait() (results []api.Result, err error) {
-	p.router.node.end(&p.own)
+	p.End()
 	u := p.begun[p.first]
 	p.begun[p.first] = underwayHere{}
 	if p.first++; p.first == len(p.begun) {

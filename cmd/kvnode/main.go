@@ -17,7 +17,8 @@ const gcPercent = 50
 
 // blockedThreads are so many that wait in system calls for most of the time, as
 // the loop that serves Redis clients does. Until Go's monitor notices that, such
-// a thread keeps a processor's share to itself.
+// a thread keeps a processor's share to itself. Go does not follow changes of the
+// processor limit of a container any more then.
 const blockedThreads = 1
 
 func main() {

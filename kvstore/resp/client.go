@@ -14,6 +14,10 @@ const (
 	// writeAt is how much of an answer is gathered before it is sent; a longer
 	// one leaves no buffer behind.
 	writeAt = 64 << 10
+	// visit is how many commands of one client are executed while others wait to be
+	// served; so many bytes of an answer count as one more.
+	visit      = 128
+	visitBytes = 16 << 10
 )
 
 // errWait is returned by connections that do not wait, in place of waiting.
@@ -30,6 +34,8 @@ type client struct {
 	in       *reader
 	pipeline Pipeline
 	patient  bool
+	// spent is what of a visit is over.
+	spent int
 	// polled is what a loop knows of the client.
 	polled polled
 
@@ -81,6 +87,8 @@ const (
 	commit
 	// patience: a goroutine that may wait.
 	patience
+	// again: nothing but that others are served first.
+	again
 	// end of the connection.
 	end
 )
@@ -91,10 +99,13 @@ func newClient(s *Server, conn io.ReadWriter, id int64) *client {
 
 // serve answers commands as far as it goes, and returns what it needs to go on.
 // Commands that have arrived together are begun together and answered together.
-// A patient client never needs a commit or patience.
+// A patient client never needs a commit or patience, nor another visit.
 func (c *client) serve() (n need) {
+	c.spent = 0
 	for n == nothing {
 		switch {
+		case c.spent >= visit && !c.patient:
+			n = again
 		case len(c.out) >= writeAt:
 			n = c.flush()
 		case len(c.asked.batch.Commands) > 0:
@@ -124,6 +135,7 @@ func (c *client) next() (n need) {
 	default:
 		return c.rest()
 	}
+	c.spent++
 	if n == nothing {
 		h = held{}
 	}
@@ -139,6 +151,8 @@ func (c *client) rest() need {
 	if n := c.flush(); n != nothing {
 		return n
 	}
+	c.in.release()
+	c.request.reset("")
 	return input
 }
 
@@ -161,6 +175,7 @@ func (c *client) flush() need {
 	for c.sent < len(c.out) {
 		n, err := c.conn.Write(c.out[c.sent:])
 		c.sent += n
+		c.spent += n / visitBytes
 		switch {
 		case errors.Is(err, errWait):
 			return room

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +21,18 @@ type loop struct {
 	poller *poller
 	turn   Turn
 
+	// failed loops take no clients.
+	failed atomic.Bool
+
 	mu sync.Mutex
 	// arrived are clients that are new or have come back, and told those whose
 	// pipelines have told of something.
 	arrived, told []*client
 	// asleep is true while the loop waits for events, for whatever comes in.
-	asleep            bool
-	stopping, killing bool
+	asleep bool
+	// stopping and killing are what the loop has been told to do, told of news
+	// when it has not heard of it yet.
+	stopping, killing, news bool
 
 	// The rest is the goroutine's.
 	clients map[int32]*client // by descriptor
@@ -36,7 +42,9 @@ type loop struct {
 	// served and newcomers are due and arrived clients that are being dealt with.
 	served, newcomers []*client
 	// away is how many clients goroutines of their own have.
-	away   int
+	away int
+	// ending clients send no more.
+	ending bool
 	now    time.Time
 	sweeps time.Time // the next
 }
@@ -44,9 +52,11 @@ type loop struct {
 // polled is what a loop knows of a client.
 type polled struct {
 	*polledConn
-	// need is what the client has needed since then.
+	// need is what the client has needed since then, when so many bytes had gone
+	// over its connection.
 	need  need
 	since time.Time
+	bytes uint64
 	// due, away: it is in the loop's lists.
 	due, away, closed bool
 	// told and arrived belong to the loop's lock.
@@ -64,6 +74,9 @@ func newLoop(s *Server) (*loop, error) {
 // take returns the client of a new connection, which the loop serves from now
 // on, or nil if the connection is not of a kind that it can serve.
 func (l *loop) take(conn net.Conn, id int64) *client {
+	if l.failed.Load() {
+		return nil
+	}
 	fd := detach(conn)
 	if fd < 0 {
 		return nil
@@ -108,7 +121,7 @@ func (l *loop) rouse() {
 func (l *loop) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stopping = true
+	l.stopping, l.news = true, true
 	l.rouse()
 }
 
@@ -116,7 +129,7 @@ func (l *loop) stop() {
 func (l *loop) kill() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stopping, l.killing = true, true
+	l.stopping, l.killing, l.news = true, true, true
 	l.rouse()
 }
 
@@ -125,25 +138,25 @@ func (l *loop) run() {
 	defer l.poller.close()
 	for {
 		events, err := l.wait()
-		if err != nil {
-			l.server.opts.Logger.Error("RESP clients are not served any more", "err", err)
+		if err != nil && !l.failed.Swap(true) {
+			l.server.opts.Logger.Error("the connections of RESP clients are closed", "err", err)
 			l.kill()
 		}
 		l.now = time.Now()
 		for i := range events {
 			l.hear(&events[i])
 		}
-		stopping, killing := l.receive()
+		killing := l.receive()
 		if l.now.After(l.sweeps) {
 			l.sweep()
 		}
-		if stopping {
+		if l.ending {
 			l.dismiss(killing)
 		}
 		l.serve()
 		l.turn.End()
 		l.give()
-		if stopping && len(l.clients) == 0 && l.away == 0 {
+		if l.ending && len(l.clients) == 0 && l.away == 0 {
 			return
 		}
 	}
@@ -175,7 +188,7 @@ func (l *loop) wait() ([]unix.EpollEvent, error) {
 func (l *loop) sleep() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.arrived) > 0 || len(l.told) > 0 || l.stopping && len(l.clients) == 0 && l.away == 0 {
+	if len(l.arrived) > 0 || len(l.told) > 0 || l.news {
 		return 0
 	}
 	l.asleep = true
@@ -212,9 +225,9 @@ func (l *loop) enqueue(c *client) {
 	}
 }
 
-// receive takes in who has come and what pipelines have told of, and returns
-// what the loop has been told to do.
-func (l *loop) receive() (stopping, killing bool) {
+// receive takes in who has come, what pipelines have told of, and what the loop
+// has been told to do.
+func (l *loop) receive() (killing bool) {
 	l.mu.Lock()
 	l.newcomers, l.arrived = l.arrived, l.newcomers[:0]
 	for _, c := range l.told {
@@ -225,13 +238,13 @@ func (l *loop) receive() (stopping, killing bool) {
 	}
 	clear(l.told)
 	l.told = l.told[:0]
-	stopping, killing = l.stopping, l.killing
+	l.ending, killing, l.news = l.stopping, l.killing, false
 	l.mu.Unlock()
 	for _, c := range l.newcomers {
 		l.welcome(c)
 	}
 	clear(l.newcomers)
-	return stopping, killing
+	return killing
 }
 
 // welcome has a client served that is new, or has come back.
@@ -267,7 +280,13 @@ func (l *loop) serve() {
 // advance serves one client, with what one read of its connection has.
 func (l *loop) advance(c *client) need {
 	n := c.serve()
-	if n != input || !c.polled.readable {
+	switch {
+	case n == again:
+		l.enqueue(c)
+		return n
+	case n == input && l.ending:
+		return end
+	case n != input || !c.polled.readable:
 		return n
 	}
 	switch err := c.in.fill(); {
@@ -276,7 +295,7 @@ func (l *loop) advance(c *client) need {
 	case err != nil:
 		return end
 	}
-	if n = c.serve(); n == input && c.polled.readable {
+	if n = c.serve(); n == again || n == input && c.polled.readable {
 		l.enqueue(c)
 	}
 	return n
@@ -284,7 +303,9 @@ func (l *loop) advance(c *client) need {
 
 // rest leaves a client that needs something.
 func (l *loop) rest(c *client, n need) {
-	c.polled.need, c.polled.since = n, l.now
+	if p := &c.polled; p.need != n || p.bytes != p.moved {
+		p.need, p.since, p.bytes = n, l.now, p.moved
+	}
 	switch n {
 	case end:
 		l.close(c)
@@ -303,6 +324,7 @@ func (l *loop) give() {
 		l.server.wg.Go(func() {
 			c.patient = true
 			c.serve()
+			c.pipeline.End()
 			c.patient = false
 			l.arrive(c)
 		})
@@ -319,7 +341,7 @@ func (l *loop) sweep() {
 	o := &l.server.opts
 	l.sweeps = l.now.Add(min(o.Patience, o.IdleTimeout, o.WriteTimeout) / sweepsPerTimeout)
 	for _, c := range l.clients {
-		if c.polled.away {
+		if c.polled.away || c.polled.due {
 			continue
 		}
 		switch waited := l.now.Sub(c.polled.since); {
@@ -344,8 +366,12 @@ func (l *loop) dismiss(all bool) {
 	}
 }
 
+// close ends a client. Batches of it that are under way hold on to it until they
+// are committed, and so it lets go of what it has.
 func (l *loop) close(c *client) {
 	c.polled.closed = true
+	c.in, c.out, c.answers, c.pipeline, c.transaction = nil, nil, nil, nil, nil
+	c.request, c.asked, c.held = request{}, asked{}, held{}
 	delete(l.clients, int32(c.polled.fd))
 	_ = unix.Close(c.polled.fd)
 	l.server.forget(c)

@@ -42,7 +42,7 @@ func TestPollersWake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(other)
+	defer func() { _ = unix.Close(other) }()
 	if other > alarm {
 		t.Skip("another test has taken the descriptors")
 	}
@@ -69,7 +69,10 @@ func pair(t *testing.T) (*net.TCPConn, *polledConn) {
 	if fd < 0 {
 		t.Fatal("the connection has no descriptor")
 	}
-	t.Cleanup(func() { there.Close(); unix.Close(fd) })
+	t.Cleanup(func() {
+		_ = there.Close()
+		_ = unix.Close(fd)
+	})
 	return there.(*net.TCPConn), &polledConn{fd: fd}
 }
 
@@ -97,7 +100,9 @@ func TestPolledConnsDoNotWait(t *testing.T) {
 		}
 		received += n
 	}
-	there.Close()
+	if err := there.Close(); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the end is seen", func() bool {
 		_, err := here.Read(buf)
 		return err != nil && !errors.Is(err, errWait)

@@ -33,10 +33,12 @@ func newPoller() (*poller, error) {
 	if err == nil {
 		err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, alarm, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(alarm)})
 	}
+	p := &poller{fd: fd, alarm: alarm}
 	if err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
+		p.close()
+		return nil, err
 	}
-	return &poller{fd: fd, alarm: alarm}, nil
+	return p, nil
 }
 
 // add has the poller tell of a socket whenever something has changed there.
@@ -94,6 +96,8 @@ type polledConn struct {
 	// readable is false when all that had come was read; hungUp is true when no
 	// more comes.
 	readable, hungUp bool
+	// moved is how many bytes have been read and written.
+	moved uint64
 }
 
 // detach takes a connection from Go's own poller, which would otherwise hear of
@@ -127,6 +131,7 @@ func (c *polledConn) Read(b []byte) (int, error) {
 		n, err := unix.Read(c.fd, b)
 		switch {
 		case n > 0:
+			c.moved += uint64(n)
 			// The end of the stream may have been told of with what came before.
 			c.readable = n == len(b) || c.hungUp
 			return n, nil
@@ -146,6 +151,7 @@ func (c *polledConn) Read(b []byte) (int, error) {
 func (c *polledConn) Write(b []byte) (int, error) {
 	for {
 		n, err := unix.SendmsgN(c.fd, b, nil, nil, unix.MSG_NOSIGNAL)
+		c.moved += uint64(max(n, 0))
 		switch {
 		case err == nil && n == len(b):
 			return n, nil

@@ -207,14 +207,20 @@ func number(b []byte) (n int64, ok bool) {
 	return n, true
 }
 
+// release lets go of a buffer that was needed once only, if nothing is in it.
+// All arguments become invalid.
+func (r *reader) release() {
+	if r.start == r.end && len(r.buf) > keptBuffer {
+		r.buf, r.start, r.end = make([]byte, readBuffer), 0, 0
+		clear(r.args[:cap(r.args)])
+	}
+}
+
 // fill reads more. All arguments become invalid.
 func (r *reader) fill() error {
 	switch {
 	case r.start == r.end:
 		r.start, r.end = 0, 0
-		if len(r.buf) > keptBuffer {
-			r.buf = make([]byte, readBuffer)
-		}
 	case r.end == len(r.buf):
 		buf := r.buf
 		if r.start < len(buf)/2 {

@@ -99,7 +99,7 @@ func TestReaderReturnsLargeBuffers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_ = r.fill()
+	r.release()
 	if len(r.buf) > keptBuffer {
 		t.Errorf("it keeps a buffer of %d bytes", len(r.buf))
 	}

@@ -36,6 +36,7 @@ type Pipeline interface {
 	Len() int
 	Ready() (ready, slow bool)
 	Wait() ([]api.Result, error)
+	End()
 	Execute(ctx context.Context, b api.Batch) ([]api.Result, error)
 }
 

@@ -2,12 +2,14 @@ package resp
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -487,4 +489,73 @@ func TestShutdownOfWhatWaits(t *testing.T) {
 			t.Errorf("shutdown: %v", err)
 		}
 	})
+}
+
+// A client that goes on sending does not keep a server from ending.
+func TestShutdownBesideAStream(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		server, addr := serve(t, listen, s, nil)
+		c := dial(t, addr)
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = io.Copy(io.Discard, c.in) })
+		both.Go(func() {
+			sets := strings.Repeat(encode("SET k v"), 10)
+			for {
+				if _, err := io.WriteString(c.conn, sets); err != nil {
+					return
+				}
+			}
+		})
+		eventually(t, "writes are under way", func() bool { return s.begun.Load() > 1000 })
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		both.Wait()
+	})
+}
+
+// To go on asking is not to take answers.
+func TestClientsThatAskAndTakeNoAnswers(t *testing.T) {
+	each(t, func(t *testing.T, listen listener) {
+		s := newStore()
+		server, addr := serve(t, listen, s, func(o *Options) { o.WriteTimeout = 50 * time.Millisecond })
+		c := dial(t, addr)
+		c.want("SET k "+strings.Repeat("v", api.MaxValueBytes), "+OK")
+		c.send(slices.Repeat([]string{"GET k"}, 100)...)
+		eventually(t, "the client is gone", func() bool {
+			_, _ = io.WriteString(c.conn, "\r\n")
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			return len(server.clients) == 0
+		})
+	})
+}
+
+// A client that has sent much is served bit by bit, unless it has a goroutine of
+// its own.
+func TestVisits(t *testing.T) {
+	const pings = 3*visit + 1
+	for _, tc := range []struct {
+		patient bool
+		visits  int
+	}{{false, 4}, {true, 1}} {
+		var conn bytes.Buffer
+		conn.WriteString(strings.Repeat(encode("PING"), pings))
+		c := newClient(New(Options{Map: func() *clusterkit.Map { return nil }}), &conn, 1)
+		c.pipeline = newStore().turn().NewPipeline(0, func() {})
+		c.patient = tc.patient
+		if err := c.in.fill(); err != nil {
+			t.Fatal(err)
+		}
+		visits := 1
+		for c.serve() == again {
+			visits++
+		}
+		if got := strings.Count(conn.String(), "+PONG"); visits != tc.visits || got != pings {
+			t.Errorf("patient %v: %d visits, want %d; %d answers, want %d", tc.patient, visits, tc.visits, got, pings)
+		}
+	}
 }

@@ -169,6 +169,8 @@ func (p *pipeline) Wait() ([]api.Result, error) {
 	return a.results, a.err
 }
 
+func (p *pipeline) End() {}
+
 func (p *pipeline) Execute(ctx context.Context, b api.Batch) ([]api.Result, error) {
 	if p.store.hold != nil {
 		p.store.begun.Add(1)
