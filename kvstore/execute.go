@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/skshohagmiah/clusterkit/kvstore/api"
 	"github.com/skshohagmiah/clusterkit/kvstore/command"
@@ -30,7 +31,7 @@ type execution struct {
 
 // caller is who has a batch evaluated.
 type caller struct {
-	// mayWait callers wait for the storage.
+	// mayWait callers wait for the storage, however long it takes.
 	mayWait bool
 	// tell, if set, is called when the execution's done has been answered, under
 	// the replica's lock.
@@ -195,16 +196,18 @@ func (r *replica) load(b api.Batch, at *loaded, mayWait bool) error {
 }
 
 // stored returns the state of a key in the storage. The error is errNotInMemory
-// if it would have to be read and the caller may not wait.
+// if it would have to be read, that is slow, and the caller may not wait.
 func (r *replica) stored(key []byte, mayWait bool) (command.Item, error) {
 	item, ok, before := r.overlay.cached(key)
 	if ok {
 		return item, nil
 	}
-	if !mayWait {
+	if !mayWait && !r.node.readTime.quick() {
 		return item, errNotInMemory
 	}
+	start := time.Now()
 	v, err := r.node.storage.Get(r.id, key)
+	r.node.readTime.took(time.Since(start))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 	case err != nil:

@@ -9,5 +9,8 @@ func (n *Node) Stored(partition uint32) uint64 {
 	return c.Sum.Count
 }
 
+// SlowStorage makes the node believe that reads of its storage take long.
+func (n *Node) SlowStorage() { n.readTime.average.Store(int64(slowestRead)) }
+
 // OpenScans returns how many snapshots a node keeps for scans.
 func (n *Node) OpenScans() int { return n.scans.size() }

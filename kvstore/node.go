@@ -102,6 +102,7 @@ type Node struct {
 	underway underway
 	scans    scans
 	diskFull atomic.Bool
+	readTime readTime
 	clock    *expiryClock
 	cache    *cache
 	// session is the incarnation of the first session of this process that a

@@ -269,12 +269,14 @@ func TestPipelineOfWhatIsNotInMemory(t *testing.T) {
 		case <-time.After(time.Millisecond):
 		}
 	}
+	a.node.SlowStorage()
 	if _, _, ok := p.Get([]byte("k"), false); ok || p.Begin(get, false) {
 		t.Fatal("it has read the storage")
 	}
 	if value, found, ok := p.Get([]byte("k"), true); string(value) != "v" || !found || !ok {
 		t.Errorf("get: %q, %v, %v", value, found, ok)
 	}
+	a.node.SlowStorage()
 	if value, found, ok := p.Get([]byte("k"), false); string(value) != "v" || !found || !ok {
 		t.Errorf("get of what has been read before: %q, %v, %v", value, found, ok)
 	}

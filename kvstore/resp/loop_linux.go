@@ -43,6 +43,8 @@ type loop struct {
 	served, newcomers []*client
 	// away is how many clients goroutines of their own have.
 	away int
+	// awaited is how many clients need a commit.
+	awaited int
 	// ending clients send no more.
 	ending bool
 	now    time.Time
@@ -172,8 +174,9 @@ func (l *loop) wait() ([]unix.EpollEvent, error) {
 	if len(events) > 0 || err != nil {
 		return events, err
 	}
-	// Who is to answer the clients may be waiting for this processor.
-	runtime.Gosched()
+	if l.awaited > 0 {
+		runtime.Gosched() // who commits may be waiting for this processor
+	}
 	timeout := l.sleep()
 	events, err = l.poller.wait(timeout)
 	if timeout != 0 {
@@ -303,6 +306,7 @@ func (l *loop) advance(c *client) need {
 
 // rest leaves a client that needs something.
 func (l *loop) rest(c *client, n need) {
+	l.awaited += count(n == commit) - count(c.polled.need == commit)
 	if p := &c.polled; p.need != n || p.bytes != p.moved {
 		p.need, p.since, p.bytes = n, l.now, p.moved
 	}
@@ -315,6 +319,13 @@ func (l *loop) rest(c *client, n need) {
 		l.leaving = append(l.leaving, c)
 	default:
 	}
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // give gives the clients that need patience to goroutines.
@@ -370,6 +381,7 @@ func (l *loop) dismiss(all bool) {
 // are committed, and so it lets go of what it has.
 func (l *loop) close(c *client) {
 	c.polled.closed = true
+	l.awaited -= count(c.polled.need == commit)
 	c.in, c.out, c.answers, c.pipeline, c.transaction = nil, nil, nil, nil, nil
 	c.request, c.asked, c.held = request{}, asked{}, held{}
 	delete(l.clients, int32(c.polled.fd))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,10 +126,20 @@ func detach(conn net.Conn) int {
 	return own
 }
 
+// transfer reads or writes without telling Go's scheduler, which would get ready
+// for a call that takes long: a polled connection never waits.
+func transfer(call uintptr, fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 // Read returns errWait when nothing has come.
 func (c *polledConn) Read(b []byte) (int, error) {
 	for {
-		n, err := unix.Read(c.fd, b)
+		n, err := transfer(unix.SYS_READ, c.fd, b)
 		switch {
 		case n > 0:
 			c.moved += uint64(n)
@@ -150,16 +161,16 @@ func (c *polledConn) Read(b []byte) (int, error) {
 // Write returns errWait when the connection takes no more.
 func (c *polledConn) Write(b []byte) (int, error) {
 	for {
-		n, err := unix.SendmsgN(c.fd, b, nil, nil, unix.MSG_NOSIGNAL)
-		c.moved += uint64(max(n, 0))
+		n, err := transfer(unix.SYS_WRITE, c.fd, b)
+		c.moved += uint64(n)
 		switch {
 		case err == nil && n == len(b):
 			return n, nil
 		case err == nil, errors.Is(err, unix.EAGAIN):
-			return max(n, 0), errWait
+			return n, errWait
 		case errors.Is(err, unix.EINTR):
 		default:
-			return max(n, 0), err
+			return n, err
 		}
 	}
 }
