@@ -7,7 +7,7 @@ const (
 	// process has nothing else to do, a rest takes a millisecond.
 	gatherTime = 500 * time.Microsecond
 	// busyTurns is how many turns a group of a busy log is of at least.
-	busyTurns = 8
+	busyTurns = 16
 )
 
 // spacing tells when the next group may go to the log. A group costs each node
