@@ -9,8 +9,8 @@ import "github.com/skshohagmiah/clusterkit/kvstore/partition"
 //
 // Entries are sent when the log begins to write them, so that all disks work at
 // the same time and what has gathered for one has gathered for the others. If the
-// log is idle that is at once. Frames are sent by the goroutine whose turn ends, or
-// which begins the group, as far as they leave without waiting.
+// log is idle that is at once. Frames are sent by the goroutine whose turn ends, as
+// far as they leave without waiting, and those of a group by the senders.
 type turn struct {
 	// wrote is how many goroutines or clients have written.
 	wrote int
