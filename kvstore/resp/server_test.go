@@ -275,6 +275,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// empty reports whether the server has no client.
+func (s *Server) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients) == 0
+}
+
 func TestIdleClients(t *testing.T) {
 	each(t, func(t *testing.T, listen listener) {
 		_, addr := serve(t, listen, newStore(), func(o *Options) { o.IdleTimeout = 50 * time.Millisecond })
@@ -297,11 +304,7 @@ func TestClientsThatTakeNoAnswers(t *testing.T) {
 				}
 			}
 		}()
-		eventually(t, "the client is gone", func() bool {
-			server.mu.Lock()
-			defer server.mu.Unlock()
-			return len(server.clients) == 0
-		})
+		eventually(t, "the client is gone", server.empty)
 	})
 }
 
@@ -464,11 +467,7 @@ func TestClientsComeAndGo(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		eventually(t, "all clients are gone", func() bool {
-			server.mu.Lock()
-			defer server.mu.Unlock()
-			return len(server.clients) == 0
-		})
+		eventually(t, "all clients are gone", server.empty)
 		cancel()
 		committing.Wait()
 		close(s.commit)
@@ -527,9 +526,7 @@ func TestClientsThatAskAndTakeNoAnswers(t *testing.T) {
 		c.send(slices.Repeat([]string{"GET k"}, 100)...)
 		eventually(t, "the client is gone", func() bool {
 			_, _ = io.WriteString(c.conn, "\r\n")
-			server.mu.Lock()
-			defer server.mu.Unlock()
-			return len(server.clients) == 0
+			return server.empty()
 		})
 	})
 }
