@@ -286,6 +286,9 @@ func (c *client) settle() need {
 			if n := c.flush(); n != nothing {
 				return n
 			}
+			if c.spent >= visit && !c.patient {
+				return again
+			}
 		}
 		if !c.patient {
 			switch ready, slow := c.pipeline.Ready(); {

@@ -174,8 +174,8 @@ func (l *loop) wait() ([]unix.EpollEvent, error) {
 	if len(events) > 0 || err != nil {
 		return events, err
 	}
-	if l.awaited > 0 {
-		runtime.Gosched() // who commits may be waiting for this processor
+	if l.awaited > 0 || l.away > 0 {
+		runtime.Gosched() // who is to answer may be waiting for this processor
 	}
 	timeout := l.sleep()
 	events, err = l.poller.wait(timeout)

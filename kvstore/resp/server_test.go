@@ -556,3 +556,28 @@ func TestVisits(t *testing.T) {
 		}
 	}
 }
+
+// Large answers that are ready together are sent bit by bit, too.
+func TestVisitsOfLargeAnswers(t *testing.T) {
+	const gets = 100
+	value := strings.Repeat("v", 4*visitBytes)
+	s := newStore()
+	var conn bytes.Buffer
+	c := newClient(New(Options{Map: func() *clusterkit.Map { return nil }}), &conn, 1)
+	c.pipeline = s.turn().NewPipeline(0, func() {})
+	if _, err := s.execute(api.Batch{Commands: []api.Command{{Op: api.OpSet, Key: []byte("k"), Value: []byte(value)}}}); err != nil {
+		t.Fatal(err)
+	}
+	conn.WriteString(encode("SET other v") + strings.Repeat(encode("GET k"), gets))
+	if err := c.in.fill(); err != nil {
+		t.Fatal(err)
+	}
+	visits, most, sent := 0, 0, 0
+	for n := again; n == again; visits++ {
+		n = c.serve()
+		most, sent = max(most, conn.Len()-sent), conn.Len()
+	}
+	if want := len("+OK\r\n") + gets*len(bulk(value)); sent != want || visits < 4 || most > 2*visit*visitBytes {
+		t.Errorf("%d bytes in %d visits, at most %d in one, want %d bytes", sent, visits, most, want)
+	}
+}
