@@ -437,18 +437,9 @@ func TestClientsThatSendNoMore(t *testing.T) {
 func TestClientsComeAndGo(t *testing.T) {
 	each(t, func(t *testing.T, listen listener) {
 		s := newStore()
-		s.commit = make(chan struct{})
+		stop := s.commitAll()
 		server, addr := serve(t, listen, s, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		var committing, clients sync.WaitGroup
-		committing.Go(func() {
-			for ctx.Err() == nil {
-				select {
-				case s.commit <- struct{}{}:
-				case <-ctx.Done():
-				}
-			}
-		})
+		var clients sync.WaitGroup
 		for who := range 8 {
 			clients.Go(func() {
 				for round := range 40 {
@@ -468,9 +459,7 @@ func TestClientsComeAndGo(t *testing.T) {
 		}
 		clients.Wait()
 		eventually(t, "all clients are gone", server.empty)
-		cancel()
-		committing.Wait()
-		close(s.commit)
+		stop()
 	})
 }
 
@@ -494,6 +483,7 @@ func TestShutdownOfWhatWaits(t *testing.T) {
 func TestShutdownBesideAStream(t *testing.T) {
 	each(t, func(t *testing.T, listen listener) {
 		s := newStore()
+		stop := s.commitAll()
 		server, addr := serve(t, listen, s, nil)
 		c := dial(t, addr)
 		var both sync.WaitGroup
@@ -513,6 +503,7 @@ func TestShutdownBesideAStream(t *testing.T) {
 			t.Errorf("shutdown: %v", err)
 		}
 		both.Wait()
+		stop()
 	})
 }
 

@@ -55,6 +55,27 @@ func unconfirmedStore() *store {
 	return s
 }
 
+// commitAll commits whatever is begun, a little later, until it is stopped.
+func (s *store) commitAll() (stop func()) {
+	s.commit = make(chan struct{})
+	stopped, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case s.commit <- struct{}{}:
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-done
+		close(s.commit)
+	}
+}
+
 // turn is that of the node, which has nothing to end.
 type turn struct{ store *store }
 
