@@ -5,7 +5,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,18 +20,16 @@ type loop struct {
 	poller *poller
 	turn   Turn
 
-	// failed loops take no clients.
-	failed atomic.Bool
-
 	mu sync.Mutex
 	// arrived are clients that are new or have come back, and told those whose
 	// pipelines have told of something.
 	arrived, told []*client
-	// asleep is true while the loop waits for events, for whatever comes in.
+	// asleep is true while the loop waits for events, for whatever comes in, and
+	// not once the poller is closed.
 	asleep bool
 	// stopping and killing are what the loop has been told to do, told of news
-	// when it has not heard of it yet.
-	stopping, killing, news bool
+	// when it has not heard of it yet. A failed loop takes no clients.
+	stopping, killing, news, failed bool
 
 	// The rest is the goroutine's.
 	clients map[int32]*client // by descriptor
@@ -61,7 +58,7 @@ type polled struct {
 	bytes uint64
 	// due, away: it is in the loop's lists.
 	due, away, closed bool
-	// told and arrived belong to the loop's lock.
+	// told: it is in the loop's list of that name, and belongs to its lock.
 	told bool
 }
 
@@ -76,7 +73,9 @@ func newLoop(s *Server) (*loop, error) {
 // take returns the client of a new connection, which the loop serves from now
 // on, or nil if the connection is not of a kind that it can serve.
 func (l *loop) take(conn net.Conn, id int64) *client {
-	if l.failed.Load() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed {
 		return nil
 	}
 	fd := detach(conn)
@@ -87,12 +86,13 @@ func (l *loop) take(conn net.Conn, id int64) *client {
 	c := newClient(l.server, own, id)
 	c.polled.polledConn = own
 	c.pipeline = l.turn.NewPipeline(l.server.opts.Patience, func() { l.tell(c) })
-	l.arrive(c)
+	l.arrived = append(l.arrived, c)
+	l.rouse()
 	return c
 }
 
-// arrive hands a client to the loop's goroutine.
-func (l *loop) arrive(c *client) {
+// comeBack hands a client that was away to the loop's goroutine.
+func (l *loop) comeBack(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.arrived = append(l.arrived, c)
@@ -135,14 +135,25 @@ func (l *loop) kill() {
 	l.rouse()
 }
 
+// fail has all connections closed, and later clients served by goroutines.
+func (l *loop) fail(err error) {
+	l.mu.Lock()
+	first := !l.failed
+	l.failed = true
+	l.mu.Unlock()
+	if first {
+		l.server.opts.Logger.Error("the connections of RESP clients are closed", "err", err)
+		l.kill()
+	}
+}
+
 // run goes round until it has been stopped and the last client has ended.
 func (l *loop) run() {
 	defer l.poller.close()
 	for {
 		events, err := l.wait()
-		if err != nil && !l.failed.Swap(true) {
-			l.server.opts.Logger.Error("the connections of RESP clients are closed", "err", err)
-			l.kill()
+		if err != nil {
+			l.fail(err)
 		}
 		l.now = time.Now()
 		for i := range events {
@@ -306,10 +317,10 @@ func (l *loop) advance(c *client) need {
 
 // rest leaves a client that needs something.
 func (l *loop) rest(c *client, n need) {
-	l.awaited += count(n == commit) - count(c.polled.need == commit)
 	if p := &c.polled; p.need != n || p.bytes != p.moved {
-		p.need, p.since, p.bytes = n, l.now, p.moved
+		p.since, p.bytes = l.now, p.moved
 	}
+	l.needs(c, n)
 	switch n {
 	case end:
 		l.close(c)
@@ -321,11 +332,15 @@ func (l *loop) rest(c *client, n need) {
 	}
 }
 
-func count(b bool) int {
-	if b {
-		return 1
+// needs takes what a client needs.
+func (l *loop) needs(c *client, n need) {
+	if c.polled.need == commit {
+		l.awaited--
 	}
-	return 0
+	if n == commit {
+		l.awaited++
+	}
+	c.polled.need = n
 }
 
 // give gives the clients that need patience to goroutines.
@@ -337,7 +352,7 @@ func (l *loop) give() {
 			c.serve()
 			c.pipeline.End()
 			c.patient = false
-			l.arrive(c)
+			l.comeBack(c)
 		})
 	}
 	l.leaving = l.leaving[:0]
@@ -381,7 +396,7 @@ func (l *loop) dismiss(all bool) {
 // are committed, and so it lets go of what it has.
 func (l *loop) close(c *client) {
 	c.polled.closed = true
-	l.awaited -= count(c.polled.need == commit)
+	l.needs(c, end)
 	c.in, c.out, c.answers, c.pipeline, c.transaction = nil, nil, nil, nil, nil
 	c.request, c.asked, c.held = request{}, asked{}, held{}
 	delete(l.clients, int32(c.polled.fd))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 	"unsafe"
 
@@ -19,9 +18,7 @@ const maxEvents = 256
 type poller struct {
 	fd     int
 	events [maxEvents]unix.EpollEvent
-
-	mu sync.Mutex
-	// alarm ends a call of wait; -1 once the poller is closed.
+	// alarm ends a call of wait.
 	alarm int
 }
 
@@ -62,15 +59,12 @@ func (p *poller) wait(milliseconds int) ([]unix.EpollEvent, error) {
 	return p.events[:n], nil
 }
 
-// wake ends a call of wait, this one or the next. Any goroutine may call it.
+// wake ends a call of wait, this one or the next. Any goroutine may call it until
+// the poller is closed.
 func (p *poller) wake() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.alarm >= 0 {
-		_, _ = unix.Write(p.alarm, one[:]) // one that is full is heard anyway
-	}
+	_, _ = unix.Write(p.alarm, one[:]) // one that is full is heard anyway
 }
 
 // woken reports whether the event is that of wake, which is over then.
@@ -84,11 +78,8 @@ func (p *poller) woken(e *unix.EpollEvent) bool {
 }
 
 func (p *poller) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	_ = unix.Close(p.alarm)
 	_ = unix.Close(p.fd)
-	p.alarm = -1
 }
 
 // polledConn is a connection that never waits.
