@@ -84,7 +84,7 @@ func TestEntriesLeaveWithTheirGroup(t *testing.T) {
 	c.spacing.next = time.Now().Add(time.Hour)
 	send(3)
 	c.begin(1)
-	n.peers.flush() // as the goroutine does with a group
+	n.peers.flushInBackground() // as the goroutine does with a group
 	want(2, 3)
 	if c.turns != 3 || len(c.wake) != 1 {
 		t.Errorf("%d turns have ended, and %d wake-ups wait", c.turns, len(c.wake))

@@ -316,28 +316,27 @@ func TestNobodySendsForOthersWithoutEnd(t *testing.T) {
 	}
 }
 
-// Who has more urgent things to do leaves it to the sender's goroutine, and gets
-// the same.
+// Who has more urgent things to do has the sender's goroutine ask and send.
 func TestFlushInBackground(t *testing.T) {
-	addr, conns := startPeer(t)
+	got := make(chan Envelope, 1)
+	addr, _ := startReceiver(t, func(e Envelope) { got <- e })
 	src := newSource()
 	s := startSender(t, addr, src)
-	conn := <-conns
-	const count = 100
-	for i := range uint64(count) {
-		s.Send(numbered(0, i))
-		if i%2 == 0 {
-			s.FlushInBackground()
-		} else {
-			s.Flush()
+	var prompt atomic.Int64
+	src.asked = func(_ uint32, mayWait bool) {
+		if !mayWait {
+			prompt.Add(1)
 		}
 	}
-	for i := uint64(0); i < count; {
-		for _, e := range next(t, conn) {
-			if want := numbered(0, i); e.Message.Round != want.Message.Round || e.Message.Epoch != want.Message.Epoch || e.Message.Prev != want.Message.Prev {
-				t.Fatalf("message %d: %+v, want %+v", i, e, want)
-			}
-			i++
+	for i := range uint64(100) {
+		src.put(numbered(1, i))
+		s.Ready(1)
+		s.FlushInBackground()
+		if e := receive(t, got); e.Message.Round != i {
+			t.Fatalf("message %d arrives in place of %d", e.Message.Round, i)
 		}
+	}
+	if n := prompt.Load(); n > 0 {
+		t.Errorf("the one who flushed has asked %d times", n)
 	}
 }
